@@ -1,0 +1,1 @@
+"""swiftimgfs: an OpenStack Swift image store as a filesystem."""

@@ -1,0 +1,1 @@
+"""What the store looks like as files: names, handles, attributes, and where they meet."""

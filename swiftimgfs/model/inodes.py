@@ -1,0 +1,148 @@
+"""Inodes: their numbers, their names and their lookup counts.
+
+Invariant: an inode is in the table while the kernel knows it (lookups > 0) or a handle is
+open on it (opens > 0); the root always is. An inode knows its parent, so renaming a
+directory renames everything below it at once. Nothing here awaits, so every method is
+atomic for the other tasks.
+
+Source: pyfuse3, "Lookup Counts" and "Request Handlers".
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs import errors
+from swiftimgfs.model.paths import StorePath
+
+if TYPE_CHECKING:
+    from swiftimgfs.store.records import ImageInfo
+
+ROOT_NUMBER: Final = 1  # FUSE_ROOT_ID
+
+
+class Kind(enum.Enum):
+    """What an inode is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+
+
+@dataclass(eq=False, slots=True)
+class Inode:
+    """A file or a directory that the kernel may ask about.
+
+    Attributes:
+        component: Its name in `parent`.
+        info: The image, as last seen; None for a directory.
+        mtime_ns: Of a directory; a file's is in its `info`.
+        lookups: How often the kernel was told of it, and has not said that it forgot.
+        opens: Handles that are open on it.
+        is_unlinked: Its name is gone; only handles keep it.
+        cached_etag: The version of which the kernel may have pages.
+    """
+
+    number: int
+    parent: Inode | None
+    component: str
+    kind: Kind
+    info: ImageInfo | None = None
+    mtime_ns: int = 0
+    lookups: int = 0
+    opens: int = 0
+    is_unlinked: bool = False
+    cached_etag: str | None = None
+    root: StorePath = field(default_factory=StorePath)
+
+    @property
+    def path(self) -> StorePath:
+        """Where it is in the store, by the names of its parents."""
+        if self.parent is None:
+            return self.root
+        return self.parent.path.child(self.component)
+
+
+class InodeTable:
+    """All inodes, by number, and by name below their parents."""
+
+    def __init__(self, root: StorePath) -> None:
+        """Have `root` as the mount's root directory."""
+        self.root = Inode(ROOT_NUMBER, None, "", Kind.DIRECTORY, root=root)
+        self._by_number = {ROOT_NUMBER: self.root}
+        self._by_name: dict[tuple[int, str], Inode] = {}
+        self._numbers = itertools.count(ROOT_NUMBER + 1)
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __getitem__(self, number: int) -> Inode:
+        """Return the inode of a number that the kernel sent.
+
+        Raises:
+            NotFoundError: The kernel was told to forget it, or never knew it.
+        """
+        try:
+            return self._by_number[number]
+        except KeyError:
+            raise errors.NotFoundError(f"inode {number} is not known") from None
+
+    def find(self, parent: Inode, component: str) -> Inode | None:
+        """Return the inode of a name, if the kernel knows it."""
+        return self._by_name.get((parent.number, component))
+
+    def obtain(self, parent: Inode, component: str, kind: Kind) -> Inode:
+        """Return the inode of a name: the one that the kernel knows, or a new one.
+
+        A name that was a file and is a directory now gets another inode. The caller counts
+        a lookup with `remember` as soon as the kernel has been told.
+        """
+        inode = self.find(parent, component)
+        if inode is not None and inode.kind is kind:
+            return inode
+        if inode is not None:
+            self.unlink(inode)
+        inode = Inode(next(self._numbers), parent, component, kind)
+        self._by_number[inode.number] = inode
+        self._by_name[parent.number, component] = inode
+        return inode
+
+    def remember(self, inode: Inode) -> None:
+        """Count a lookup: the kernel has been told of the inode once more."""
+        inode.lookups += 1
+
+    def forget(self, number: int, lookups: int) -> None:
+        """Take back `lookups` lookups; the inode goes when none is left and nobody has it open."""
+        inode = self._by_number.get(number)
+        if inode is not None:
+            inode.lookups -= lookups
+            self.drop_if_unused(inode)
+
+    def unlink(self, inode: Inode) -> None:
+        """Free the name of an inode, which stays while it is known or open."""
+        inode.is_unlinked = True
+        self._forget_name(inode)
+
+    def rename(self, inode: Inode, parent: Inode, component: str) -> None:
+        """Give an inode another name; whatever had that name is unlinked."""
+        replaced = self.find(parent, component)
+        if replaced is not None and replaced is not inode:
+            self.unlink(replaced)
+        self._forget_name(inode)
+        inode.parent, inode.component = parent, component
+        self._by_name[parent.number, component] = inode
+
+    def drop_if_unused(self, inode: Inode) -> None:
+        """Let an inode go that neither the kernel nor a handle needs."""
+        if inode.lookups <= 0 and inode.opens <= 0 and inode is not self.root:
+            self._by_number.pop(inode.number, None)
+            self._forget_name(inode)
+
+    def _forget_name(self, inode: Inode) -> None:
+        if inode.parent is None:
+            return
+        key = (inode.parent.number, inode.component)
+        if self._by_name.get(key) is inode:
+            del self._by_name[key]

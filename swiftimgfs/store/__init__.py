@@ -1,0 +1,1 @@
+"""What Swift says: the only package that knows swiftclient, keystoneauth1 and openstacksdk."""

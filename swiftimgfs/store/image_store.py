@@ -1,0 +1,357 @@
+"""The verbs of the store: list, head, lay out, read a range, put, copy, delete, post.
+
+Each verb is one request, or the few that Swift needs for one fact; nothing here remembers
+anything between two calls but the cluster's limits.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from swiftimgfs import errors
+from swiftimgfs.layout import Inline, Layout, Source, Stored
+from swiftimgfs.store import large_objects, records
+from swiftimgfs.store.connection import Payload, Request
+from swiftimgfs.store.location import format_storage_location
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from swiftimgfs.store.connection import ConnectionPool, ResponseBody
+    from swiftimgfs.store.large_objects import Segment
+    from swiftimgfs.store.records import (
+        AccountInfo,
+        ContainerInfo,
+        ContainerRow,
+        ImageInfo,
+        ObjectRow,
+    )
+
+HTTP_ACCEPTED = 202  # PUT of a container that is there
+HTTP_PARTIAL = 206
+IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
+INFO = Request("GET", "info", is_below_account=False)
+DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the cluster allows; Swift's own defaults where `/info` is not for us to see."""
+
+    listing: int = 10_000
+    largest_object: int = 5 * 1024**3
+    manifest_segments: int = 1000
+    longest_name: int = 1024
+    longest_container_name: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a container's listing: objects, sub-directories, and where the next part starts."""
+
+    rows: list[ObjectRow]
+    subdirs: list[str]
+    next_marker: str | None
+
+
+class ImageStore:
+    """The containers and images of one account."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool: Final = pool
+        self.limits = Limits()
+
+    # ── the account ────────────────────────────────────────────────────────────────────
+
+    async def connect(self) -> AccountInfo:
+        """Prove who we are, learn the cluster's limits, and return what the account says.
+
+        Raises:
+            AccessDeniedError: The credentials were refused.
+            StoreUnavailableError: Nothing answers there.
+        """
+        info = await self.account()
+        self.limits = await self._limits()
+        return info
+
+    async def account(self) -> AccountInfo:
+        """Return usage and quota of the account."""
+        return records.account_info((await self._pool.request(Request("HEAD"))).headers)
+
+    async def _limits(self) -> Limits:
+        try:
+            answer = json.loads((await self._pool.request(INFO)).body)
+        except (errors.SwiftImgFsError, ValueError):
+            return Limits()  # operators may close /info: the defaults are what Swift ships
+        return Limits() if not isinstance(answer, dict) else _limits_of(answer)
+
+    async def list_containers(self) -> list[ContainerRow]:
+        """Return all containers of the account, by name."""
+        rows: list[ContainerRow] = []
+        while True:
+            query = {"format": "json", "limit": str(self.limits.listing)}
+            if rows:
+                query["marker"] = rows[-1].name
+            response = await self._pool.request(Request("GET", query=query))
+            page = json.loads(response.body or b"[]")
+            rows += [records.container_row(row) for row in page]
+            if len(page) < self.limits.listing:
+                return rows
+
+    # ── containers ─────────────────────────────────────────────────────────────────────
+
+    async def head_container(self, container: str) -> ContainerInfo:
+        """Return usage and ACLs of a container."""
+        response = await self._pool.request(Request("HEAD", container))
+        return records.container_info(container, response.headers)
+
+    async def put_container(
+        self, container: str, headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """Make a container; return whether it is new."""
+        response = await self._pool.request(Request("PUT", container, headers=headers or {}))
+        return response.status != HTTP_ACCEPTED
+
+    async def delete_container(self, container: str) -> None:
+        """Delete an empty container.
+
+        Raises:
+            DirectoryNotEmptyError: It has objects (HTTP 409), or a replica still thinks so.
+        """
+        try:
+            await self._pool.request(Request("DELETE", container))
+        except errors.StoreRefusedError as exc:
+            raise errors.DirectoryNotEmptyError(str(exc)) from exc
+
+    async def list_page(
+        self,
+        container: str,
+        prefix: str = "",
+        *,
+        delimiter: str = "/",
+        marker: str = "",
+        limit: int | None = None,
+    ) -> Page:
+        """Return one page of the names under `prefix`, after `marker`.
+
+        With a delimiter, what lies deeper comes as `subdirs`, whole names ending in it.
+        """
+        size = limit or self.limits.listing
+        query = {"format": "json", "limit": str(size), "prefix": prefix}
+        query |= {"delimiter": delimiter} if delimiter else {}
+        query |= {"marker": marker} if marker else {}
+        response = await self._pool.request(Request("GET", container, query=query))
+        page = json.loads(response.body or b"[]")
+        last = page[-1].get("name") or page[-1]["subdir"] if len(page) == size else None
+        return Page(
+            rows=[records.object_row(row) for row in page if "subdir" not in row],
+            subdirs=[row["subdir"] for row in page if "subdir" in row],
+            next_marker=last,
+        )
+
+    async def list_all(self, container: str, prefix: str) -> list[ObjectRow]:
+        """Return every object under `prefix`, in Swift's order (by UTF-8 bytes)."""
+        rows: list[ObjectRow] = []
+        marker: str | None = ""
+        while marker is not None:
+            page = await self.list_page(container, prefix, delimiter="", marker=marker)
+            rows += page.rows
+            marker = page.next_marker
+        return rows
+
+    # ── images ─────────────────────────────────────────────────────────────────────────
+
+    async def head_image(self, container: str, name: str) -> ImageInfo:
+        """Return what the image is now.
+
+        A DLO of 10,000 segments or more has no Content-Length: its size is then added up.
+        """
+        response = await self._pool.request(Request("HEAD", container, name))
+        info = records.image_info(container, name, response.headers)
+        if info.dlo and "content-length" not in response.headers:
+            return replace(info, size=(await self.layout(info)).size)
+        return info
+
+    async def layout(self, info: ImageInfo) -> Layout:
+        """Return what the image is made of, down to objects that hold plain bytes."""
+        match info.manifest:
+            case records.Manifest.SLO:
+                return await self._slo_layout(info.container, info.name, DEEPEST_SLO)
+            case records.Manifest.DLO:
+                return await self._dlo_layout(info)
+            case None:
+                return Layout(
+                    [(info.size, _stored(info.container, info.name, info.etag, info.size))]
+                )
+
+    async def _slo_layout(self, container: str, name: str, depth: int) -> Layout:
+        if depth == 0:
+            raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
+        query = {"multipart-manifest": "get"}
+        response = await self._pool.request(Request("GET", container, name, query))
+        pieces: list[tuple[int, Source]] = []
+        for row in large_objects.parse_slo(response.body):
+            if isinstance(row, bytes):
+                pieces.append((len(row), Inline(memoryview(row))))
+            elif row.is_slo:
+                nested = await self._slo_layout(row.container, row.name, depth - 1)
+                pieces += nested.part(row.start, row.length)
+            else:
+                source = _stored(row.container, row.name, row.etag, row.size)
+                pieces.append((row.length, source.advance(row.start)))
+        return Layout(pieces)
+
+    async def _dlo_layout(self, info: ImageInfo) -> Layout:
+        container, prefix = info.dlo or ("", "")
+        pieces: list[tuple[int, Source]] = []
+        for row in await self.list_all(container, prefix):
+            if row.is_slo:
+                nested = await self._slo_layout(container, row.name, DEEPEST_SLO)
+                pieces += nested.part(0, nested.size)
+            elif row.size:
+                pieces.append((row.size, _stored(container, row.name, row.etag, row.size)))
+        return Layout(pieces)
+
+    @asynccontextmanager
+    async def open_range(self, source: Stored, size: int) -> AsyncIterator[ResponseBody]:
+        """Lend the answer to a GET of `size` bytes from where `source` starts.
+
+        Raises:
+            ImageChangedError: The object is another one now, gone, or answered with
+                anything but the range that was asked for.
+        """
+        last = source.start + size - 1
+        headers = {"Range": f"bytes={source.start}-{last}", "If-Match": f'"{source.etag}"'}
+        request = Request("GET", source.container, source.object, headers=headers)
+        try:
+            async with self._pool.body(request) as body:
+                expected = f"bytes {source.start}-{last}/"
+                if body.status != HTTP_PARTIAL or not body.headers.get(
+                    "content-range", ""
+                ).startswith(expected):
+                    raise errors.ImageChangedError(f"{request}: not the range asked for")
+                yield body
+        except errors.NotFoundError as exc:
+            raise errors.ImageChangedError(f"{exc}: its bytes are gone") from exc
+
+    async def put_object(
+        self,
+        container: str,
+        name: str,
+        body: Payload | bytes,
+        headers: Mapping[str, str],
+        *,
+        is_new: bool = False,
+    ) -> ImageInfo:
+        """Store an object; return what it is now.
+
+        Raises:
+            CorruptDataError: Swift answers with another MD5 than that of a payload.
+            ExistsError: `is_new`, and something has the name already.
+        """
+        all_headers = {**headers, **(IF_NEW if is_new else {})}
+        request = Request("PUT", container, name, headers=all_headers, body=body)
+        info = await self._put(request, len(body), None)
+        if isinstance(body, Payload) and info.etag != body.md5():
+            raise errors.CorruptDataError(f"{request}: etag {info.etag}, not {body.md5()}")
+        return info
+
+    async def put_manifest(
+        self,
+        container: str,
+        name: str,
+        segments: Sequence[Segment],
+        headers: Mapping[str, str],
+        *,
+        is_new: bool = False,
+    ) -> ImageInfo:
+        """Store an SLO made of whole segments; return what it is now.
+
+        Raises:
+            CorruptDataError: Swift holds other segments than those we sent.
+            ExistsError: `is_new`, and something has the name already.
+        """
+        etag = large_objects.slo_etag(segment.etag for segment in segments)
+        request = Request(
+            "PUT",
+            container,
+            name,
+            {"multipart-manifest": "put"},
+            {**headers, **(IF_NEW if is_new else {}), "ETag": etag},
+            large_objects.format_slo(segments),
+        )
+        size = sum(segment.size for segment in segments)
+        info = await self._put(request, size, records.Manifest.SLO)
+        if info.etag != etag:
+            raise errors.CorruptDataError(f"{request}: etag {info.etag}, not {etag}")
+        return info
+
+    async def _put(
+        self, request: Request, size: int, manifest: records.Manifest | None
+    ) -> ImageInfo:
+        answered = (await self._pool.request(request)).headers
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        headers |= {"etag": answered.get("etag", "")}
+        headers |= {"last-modified": answered.get("last-modified", "")}
+        headers |= {"content-length": str(size)}
+        info = records.image_info(request.container, request.name, headers)
+        return replace(info, manifest=manifest)
+
+    async def copy_image(self, info: ImageInfo, container: str, name: str) -> None:
+        """Give an image a second name, server-side: its bytes, or only its manifest.
+
+        The segments are then named by both manifests, so one must go at once by
+        `delete_object`, which leaves segments alone.
+        """
+        headers = {"Destination": f"/{quote(container)}/{quote(name)}"}
+        query = {"multipart-manifest": "get"}
+        await self._pool.request(Request("COPY", info.container, info.name, query, headers))
+
+    async def delete_object(self, container: str, name: str) -> None:
+        """Delete one object, or a manifest without its segments."""
+        await self._pool.request(Request("DELETE", container, name))
+
+    async def post_image(
+        self, info: ImageInfo, metadata: Mapping[str, str], headers: Mapping[str, str]
+    ) -> None:
+        """Replace the metadata of an image with `metadata`, and send `headers` besides.
+
+        What else Swift would forget by it is sent again, `X-Object-Manifest` first: without
+        it the POST would turn a DLO into an empty object.
+        """
+        all_headers = dict(info.kept_headers)
+        all_headers |= metadata_headers(metadata)
+        all_headers |= headers
+        await self._pool.request(
+            Request("POST", info.container, info.name, headers=all_headers)
+        )
+
+    def location(self, container: str, name: str = "") -> str:
+        """Return the location of an image or a container as Glance writes it, without credentials."""
+        return format_storage_location(self._pool.storage_url, container, name)
+
+
+def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata as the headers that store it."""
+    return {f"{records.OBJECT_META}{key}": value for key, value in metadata.items()}
+
+
+def _stored(container: str, name: str, etag: str, size: int) -> Stored:
+    return Stored(container, name, etag, 0, size)
+
+
+def _limits_of(answer: Mapping[str, Mapping[str, int]]) -> Limits:
+    swift, slo, default = answer.get("swift", {}), answer.get("slo", {}), Limits()
+    return Limits(
+        listing=swift.get("container_listing_limit", default.listing),
+        largest_object=swift.get("max_file_size", default.largest_object),
+        manifest_segments=slo.get("max_manifest_segments", default.manifest_segments),
+        longest_name=swift.get("max_object_name_length", default.longest_name),
+        longest_container_name=swift.get(
+            "max_container_name_length", default.longest_container_name
+        ),
+    )

@@ -1,0 +1,54 @@
+"""Which bytes become which segment, and what segments are called. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+# Swift's limit for one object; a segment this large is the last resort of the plan below.
+LARGEST_SEGMENT = 5 * 1024**3
+# What the swift CLI calls its segments' content type: other tools know segments by it.
+SEGMENT_CONTENT_TYPE = "application/swiftclient-segment"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """How large each segment is, when nobody says how large the image will be.
+
+    Half of the segments that a manifest can name have `segment_size`, half of the rest
+    twice that, and so on. With 64 MiB and 1,000 segments: images up to 31 GiB have equal
+    segments, one of 100 GiB has some of 512 MiB, and 260 GiB fit.
+    """
+
+    segment_size: int
+    most_segments: int = 1000
+    largest: int = LARGEST_SEGMENT
+
+    def size_of(self, index: int) -> int:
+        """Return the size of segment number `index`, counted from 0."""
+        size, end, run = self.segment_size, 0, self.most_segments
+        while run > 1 and size < self.largest:
+            run //= 2
+            end += run
+            if index < end:
+                return size
+            size *= 2
+        return min(size, self.largest)
+
+
+def segments_prefix(name: str, upload: str, segment_size: int, longest: int) -> str:
+    """Return what the names of one upload's segments start with.
+
+    It follows the swift CLI, `<object>/slo/<when>/<size>/`, so that other tools see
+    segments in it. An image's name that leaves no room for that is replaced by its digest.
+
+    Args:
+        name: The image's.
+        upload: What tells this upload from every other one of the image.
+        segment_size: Of the first segments, in bytes.
+        longest: Bytes that an object's name may have.
+    """
+    suffix = f"/slo/{upload}/{segment_size}/"
+    if len((name + suffix).encode()) + len("00000000") > longest:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return name + suffix

@@ -1,0 +1,48 @@
+"""A Swift with a fault layer, for fixtures of any scope."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import swiftclient
+
+from swiftimgfs.demo.swift_process import EmbeddedSwift
+from tests.support.fault_control import FaultControl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FAULT_LAYER = "tests.support.faults:FaultLayer"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultySwift:
+    """A Swift to use and the means to make it fail."""
+
+    swift: EmbeddedSwift
+    control: FaultControl
+
+    def connect(self, **options: Any) -> swiftclient.Connection:
+        """Return a client of the first user; `options` are swiftclient's own."""
+        who = {"user": self.swift.user, "key": self.swift.key, "retries": 0}
+        return swiftclient.Connection(self.swift.auth_url, **(who | options))
+
+    def reset(self) -> None:
+        """Forget faults and journal, and delete all the first user has."""
+        self.control.clear()
+        with contextlib.closing(self.connect(retries=5)) as client:
+            for container in client.get_account(full_listing=True)[1]:
+                for item in client.get_container(container["name"], full_listing=True)[1]:
+                    client.delete_object(container["name"], item["name"])
+                client.delete_container(container["name"])
+        self.control.clear()
+
+
+@contextlib.contextmanager
+def faulty_swift(directory: Path, **options: Any) -> Iterator[FaultySwift]:
+    """Run a Swift in `directory`; `options` are those of `EmbeddedSwift`."""
+    with EmbeddedSwift(directory, wrap=(FAULT_LAYER,), **options) as swift:
+        yield FaultySwift(swift, FaultControl(swift.base_url))

@@ -1,0 +1,43 @@
+"""The child process of `keystone_process`: Keystone's WSGI application behind waitress.
+
+Run as ``python -m tests.support.keystone_server <fd>``, where fd is a listening socket
+inherited from the parent and OS_KEYSTONE_CONFIG_FILES names Keystone's configuration.
+It says `READY` on standard output and serves until SIGTERM, or until its standard
+input ends: however the parent dies, no server stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+
+READY = "ready"
+
+
+def main() -> None:
+    """Serve Keystone on the socket named in the arguments until told to end."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    # oslo.config takes whatever is left in sys.argv for Keystone's own options.
+    del sys.argv[1:]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    # Late, as these take a second and the parent may be gone by then.
+    import waitress  # type: ignore[import-untyped]  # noqa: PLC0415
+    from keystone.server.wsgi import initialize_public_application  # noqa: PLC0415
+
+    server = waitress.create_server(initialize_public_application(), sockets=[listener])
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
+    server.run()
+
+
+def _end_with_parent() -> None:
+    """Block on standard input, whose other end only the parent holds open."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
