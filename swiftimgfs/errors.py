@@ -158,8 +158,8 @@ class ReadOnlyError(SwiftImgFsError):
     errno = errno.EROFS
 
 
-class NameInvalidError(SwiftImgFsError):
-    """A name that Swift or POSIX cannot hold: not UTF-8, or with a line break in a container."""
+class InvalidRequestError(SwiftImgFsError):
+    """A request that makes no sense here: a name that is not UTF-8, an unknown flag."""
 
     errno = errno.EINVAL
 

@@ -125,13 +125,3 @@ class Layout:
         """Yield the range as (size, source), ready to be laid out in another layout."""
         for piece in self.pieces(offset, size):
             yield piece.size, piece.source
-
-    def stored_objects(self) -> list[tuple[str, str]]:
-        """Return (container, object) of everything stored that this image is made of, once each."""
-        return list(
-            dict.fromkeys(
-                (extent.source.container, extent.source.object)
-                for extent in self.extents
-                if isinstance(extent.source, Stored)
-            )
-        )

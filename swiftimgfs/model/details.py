@@ -22,9 +22,8 @@ from swiftimgfs.store.records import ImageInfo, Manifest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swiftimgfs.layout import Layout
     from swiftimgfs.model.paths import StorePath
-    from swiftimgfs.model.segments import SegmentRegistry
+    from swiftimgfs.model.segments import Parts, SegmentRegistry
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ObjectRow
 
@@ -73,13 +72,13 @@ class ImageDetails:
         self.note(info)
         return info
 
-    def note(self, info: ImageInfo, layout: Layout | None = None) -> None:
+    def note(self, info: ImageInfo, parts: Parts | None = None) -> None:
         """Take note of what an image is, and of what it is made of when that is known."""
         name = (info.container, info.name)
         known = self._known.get(name)
         self._known[name] = _Known(info, trio.current_time())
-        if layout or known is None or known.info.etag != info.etag:
-            self._segments.note(info, layout)
+        if parts is not None or known is None or known.info.etag != info.etag:
+            self._segments.note(info, parts or ())
 
     def forget(self, path: StorePath) -> None:
         """Forget an image that is gone."""
@@ -98,8 +97,10 @@ class ImageDetails:
         """Ask what one listed image is; one that is gone by now is not known afterwards."""
         with contextlib.suppress(errors.NotFoundError):
             info = await self._store.head_image(container, row.name)
-            layout = await self._store.layout(info) if info.manifest is Manifest.SLO else None
-            self.note(info, layout)
+            if info.manifest is Manifest.SLO:
+                self.note(info, (await self._store.resolve(info)).parts)
+            else:
+                self.note(info)
 
     def of(self, container: str, row: ObjectRow) -> ImageInfo | None:
         """Return what a listed image is; None if it was gone when it was asked for."""

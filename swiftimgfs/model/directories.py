@@ -23,15 +23,16 @@ from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.overlay import Overlay
 from swiftimgfs.model.paths import StorePath, is_representable
 from swiftimgfs.model.segments import SegmentRegistry
+from swiftimgfs.store.naming import glance_image_claiming
+from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from swiftimgfs.layout import Layout
-    from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.store.records import ImageInfo, ObjectRow
+    from swiftimgfs.model.segments import Parts
+    from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.records import ContainerRow, ImageInfo, ObjectRow
 
-SEGMENT_CONTAINER_SUFFIX = "_segments"
 # How many manifests of a container are looked at to learn whether its `_segments` neighbour
 # holds segments; one of them usually tells.
 MANIFESTS_ASKED = 8
@@ -120,6 +121,11 @@ class Directories:
             del self._loading[path]
             event.set()
 
+    async def fresh_listing(self, path: StorePath) -> Listing:
+        """Return what is in a directory now."""
+        self._listings.pop(path, None)
+        return await self.listing(path)
+
     async def lookup(self, path: StorePath) -> Entry:
         """Return what `path` is now: an image at most `attr_timeout` old, or a directory.
 
@@ -147,29 +153,41 @@ class Directories:
         """Return the image at `path` as it is now."""
         return await self._details.refreshed_image(path)
 
-    def would_be_segment(self, path: StorePath) -> bool:
-        """Return whether storing `path` would change an image that we know."""
-        return self._segments.is_segment(path.container, path.name)
+    async def check_free(self, path: StorePath) -> None:
+        """Refuse a name that would make what is stored there part of somebody's image.
+
+        A DLO is whatever lies under its prefix, and an SLO's segments must stay as they are.
+
+        Raises:
+            NotPermittedError: An image would be harmed.
+        """
+        claiming = glance_image_claiming(path.component)
+        if claiming is not None and not self._segments.is_segment(path.container, path.name):
+            with contextlib.suppress(errors.NotFoundError):
+                await self._details.image(path.parent.child(claiming))
+        if self._segments.is_segment(path.container, path.name):
+            raise errors.NotPermittedError(f"{path}: the name belongs to a segment of an image")
 
     # ── what this mount learnt and did ─────────────────────────────────────────────────
 
-    def note_layout(self, info: ImageInfo, layout: Layout) -> None:
+    def note_resolved(self, image: StoredImage) -> None:
         """Take note of what an image is made of, when somebody had to learn it."""
-        self._details.note(info, layout)
+        self._details.note(image.info, image.parts)
 
-    def stored(self, path: StorePath, info: ImageInfo, layout: Layout | None = None) -> None:
+    def stored(self, path: StorePath, info: ImageInfo, parts: Parts | None = None) -> None:
         """Note that we stored an image, or changed its metadata."""
-        self._details.note(info, layout)
+        self._details.note(info, parts)
         self._overlay.stored(path, info)
         self._put_entry(path, _file_entry(path.component, info))
 
-    def removed(self, path: StorePath) -> None:
-        """Note that we removed an image; a directory that it was alone in stays for now.
+    def removed(self, path: StorePath, info: ImageInfo | None) -> None:
+        """Note that we took an image's name away; None when it had never been stored.
 
-        Swift has no directory without something in it, but `rm -r` removes what it emptied.
+        A directory that it was alone in stays for now: Swift has no directory without
+        something in it, but `rm -r` removes what it emptied.
         """
         self._details.forget(path)
-        self._overlay.removed(path, time.time_ns())
+        self._overlay.removed(path, info)
         if path.parent.name:
             self._overlay.made_directory(path.parent)
         self._drop_entry(path)
@@ -190,7 +208,7 @@ class Directories:
     async def _load_root(self) -> Listing:
         now = trio.current_time()
         rows = await self._store.list_containers()
-        segment_containers = await self._segment_containers({row.name for row in rows})
+        segment_containers = await self._segment_containers(rows)
         shown = [row for row in rows if row.name not in segment_containers]
         entries = {
             row.name: Entry(row.name, Kind.DIRECTORY, mtime_ns=row.last_modified_ns)
@@ -201,21 +219,27 @@ class Directories:
         self._overlay_directories(StorePath(), entries)
         return Listing(entries, hidden, now)
 
-    async def _segment_containers(self, names: set[str]) -> set[str]:
+    async def _segment_containers(self, rows: list[ContainerRow]) -> set[str]:
         """Return which containers hold the segments of the container they are named after."""
         found: set[str] = set()
 
-        async def ask(container: str, candidate: str) -> None:
-            if await self._has_segments_in(container, candidate):
-                found.add(candidate)
+        async def ask(container: str, candidate: ContainerRow) -> None:
+            if candidate.object_count:
+                has_segments = await self._has_segments_in(container, candidate.name)
+            else:
+                info = await self._store.head_container(candidate.name)
+                has_segments = info.is_our_segment_container
+            if has_segments:
+                found.add(candidate.name)
 
-        pairs = [(name, name + SEGMENT_CONTAINER_SUFFIX) for name in names]
+        names = {row.name for row in rows}
         if not self._options.show_segments:
             with errors.first_failure():
                 async with trio.open_nursery() as nursery:
-                    for container, candidate in pairs:
-                        if candidate in names:
-                            nursery.start_soon(ask, container, candidate)
+                    for row in rows:
+                        container = row.name.removesuffix(SEGMENT_CONTAINER_SUFFIX)
+                        if container != row.name and container in names:
+                            nursery.start_soon(ask, container, row)
         return found
 
     async def _has_segments_in(self, container: str, candidate: str) -> bool:
@@ -317,7 +341,9 @@ class Directories:
 
         async def as_image() -> None:
             with contextlib.suppress(errors.NotFoundError):
-                found.append(_file_entry(path.component, await self.image(path)))
+                info = await self.image(path)
+                if not self._overlay.is_removed(path, info.last_modified_ns):
+                    found.append(_file_entry(path.component, info))
 
         async def as_directory() -> None:
             page = await self._store.list_page(

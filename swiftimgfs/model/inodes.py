@@ -19,6 +19,8 @@ from swiftimgfs import errors
 from swiftimgfs.model.paths import StorePath
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from swiftimgfs.store.records import ImageInfo
 
 ROOT_NUMBER: Final = 1  # FUSE_ROOT_ID
@@ -37,8 +39,9 @@ class Inode:
 
     Attributes:
         component: Its name in `parent`.
-        info: The image, as last seen; None for a directory.
-        mtime_ns: Of a directory; a file's is in its `info`.
+        info: The image, or the marker of a directory, as last seen.
+        mtime_ns: When it was last modified.
+        metadata: Attributes that were stored with it.
         lookups: How often the kernel was told of it, and has not said that it forgot.
         opens: Handles that are open on it.
         is_unlinked: Its name is gone; only handles keep it.
@@ -51,11 +54,18 @@ class Inode:
     kind: Kind
     info: ImageInfo | None = None
     mtime_ns: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
     lookups: int = 0
     opens: int = 0
     is_unlinked: bool = False
     cached_etag: str | None = None
     root: StorePath = field(default_factory=StorePath)
+
+    def see(self, info: ImageInfo) -> None:
+        """Take over what an image is now."""
+        self.info = info
+        self.mtime_ns = info.mtime_ns
+        self.metadata = info.metadata
 
     @property
     def path(self) -> StorePath:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import ImageInfo, ObjectRow
 
-# Last-Modified of a PUT's answer is rounded up to the next second; a listing is exact.
-ROUNDING_NS = 1_000_000_000
-
 
 @dataclass(slots=True)
 class _Changes:
-    """Our changes in one directory, by component: None means gone."""
+    """Our changes in one directory, by component.
 
-    images: dict[str, ImageInfo | None] = field(default_factory=dict)
-    removed_ns: dict[str, int] = field(default_factory=dict)
+    `removed` has when the version that we removed had been stored, in Swift's own time.
+    """
+
+    images: dict[str, ImageInfo] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
     directories: dict[str, bool] = field(default_factory=dict)
 
 
@@ -40,13 +40,21 @@ class Overlay:
         """Note that `path` is this image now."""
         changes = self._of(path.parent)
         changes.images[path.component] = info
+        changes.removed.pop(path.component, None)
         changes.directories.pop(path.component, None)
 
-    def removed(self, path: StorePath, now_ns: int) -> None:
-        """Note that there is no image `path` any more."""
+    def removed(self, path: StorePath, info: ImageInfo | None) -> None:
+        """Note that there is no image `path` any more; None when Swift never had it."""
         changes = self._of(path.parent)
-        changes.images[path.component] = None
-        changes.removed_ns[path.component] = now_ns
+        changes.images.pop(path.component, None)
+        if info is not None:
+            changes.removed[path.component] = info.last_modified_ns
+
+    def is_removed(self, path: StorePath, last_modified_ns: int) -> bool:
+        """Return whether this version of an image is one that we removed."""
+        changes = self._changes.get(path.parent)
+        removed = changes.removed.get(path.component) if changes else None
+        return removed is not None and last_modified_ns <= removed
 
     def made_directory(self, path: StorePath) -> None:
         """Note that `path` is a directory, whatever is in it."""
@@ -56,11 +64,6 @@ class Overlay:
         """Note that there is no directory `path` any more."""
         self._of(path.parent).directories[path.component] = False
 
-    def image(self, path: StorePath) -> ImageInfo | None:
-        """Return the image that we stored at `path`, while listings may not show it."""
-        changes = self._changes.get(path.parent)
-        return changes.images.get(path.component) if changes else None
-
     def directory(self, path: StorePath) -> bool | None:
         """Return whether we made (True) or removed (False) the directory; None: neither."""
         changes = self._changes.get(path.parent)
@@ -69,26 +72,23 @@ class Overlay:
     def settle(self, directory: StorePath, component: str, row: ObjectRow) -> bool:
         """Return whether a listing's row is to be believed; our change is then forgotten."""
         changes = self._changes.get(directory)
-        if changes is None or component not in changes.images:
+        if changes is None:
             return True
-        ours = changes.images[component]
-        if ours is None:
-            is_row_newer = row.last_modified_ns > changes.removed_ns[component]
-        else:
-            is_row_newer = (
-                ours.etag in {row.etag, row.slo_etag}
-                or row.last_modified_ns > ours.last_modified_ns
-            )
-        if is_row_newer:
+        if (removed := changes.removed.get(component)) is not None:
+            if row.last_modified_ns <= removed:
+                return False
+            del changes.removed[component]
+        if (ours := changes.images.get(component)) is not None:
+            is_same = ours.etag in {row.etag, row.slo_etag}
+            if not is_same and row.last_modified_ns <= ours.last_modified_ns:
+                return False
             del changes.images[component]
-        return is_row_newer
+        return True
 
     def images_of(self, directory: StorePath) -> Iterator[tuple[str, ImageInfo]]:
         """Yield what we stored in a directory and no listing has shown yet."""
         changes = self._changes.get(directory)
-        for component, info in list(changes.images.items()) if changes else ():
-            if info is not None:
-                yield component, info
+        yield from list(changes.images.items()) if changes else ()
 
     def directories_of(self, directory: StorePath) -> Iterator[tuple[str, bool]]:
         """Yield what we made (True) and removed (False) in a directory."""

@@ -65,7 +65,7 @@ def component_of(name: bytes) -> str:
     """Return a name that the kernel sent as Swift's text.
 
     Raises:
-        NameInvalidError: It is not UTF-8, which Swift's names are.
+        InvalidRequestError: It is not UTF-8, which Swift's names are.
         NameTooLongError: It is longer than Linux allows.
     """
     if len(name) > LONGEST_COMPONENT:
@@ -73,7 +73,7 @@ def component_of(name: bytes) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError:
-        raise errors.NameInvalidError(f"{name!r}: Swift's names are UTF-8") from None
+        raise errors.InvalidRequestError(f"{name!r}: Swift's names are UTF-8") from None
 
 
 def check_storable(path: StorePath, limits: Limits) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swiftimgfs.layout import Layout
     from swiftimgfs.store.records import ImageInfo
 
 T = TypeVar("T")
 ObjectName = tuple[str, str]  # container, object
+Parts = tuple[ObjectName, ...]
 
 
 class _Named:
@@ -41,13 +41,13 @@ class SegmentRegistry:
         # looked up once per length however many images there are.
         self._lengths: Counter[tuple[str, int]] = Counter()
 
-    def note(self, info: ImageInfo, layout: Layout | None) -> None:
-        """Take note of a large object: a DLO by its header, an SLO by its `layout`."""
+    def note(self, info: ImageInfo, parts: Parts) -> None:
+        """Take note of a large object: a DLO by its header, an SLO by its `parts`."""
         manifest = (info.container, info.name)
         self.forget(*manifest)
         if info.manifest is None:
             return
-        objects = frozenset(layout.stored_objects() if layout and not info.dlo else ())
+        objects = frozenset(() if info.dlo else parts)
         self._manifests[manifest] = _Named(info.dlo, objects)
         self._objects.update(objects)
         if info.dlo:

@@ -58,6 +58,30 @@ class Page:
     next_marker: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One version of an image, with all that it is made of.
+
+    Attributes:
+        info: What HEAD says of it.
+        layout: Its bytes, down to objects that hold plain ones.
+        parts: (container, object) of everything that its manifest names, nested manifests
+            too: what has to go when the image goes. Empty for a plain image.
+    """
+
+    info: ImageInfo
+    layout: Layout
+    parts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a manifest was found to name so far."""
+
+    pieces: list[tuple[int, Source]]
+    objects: list[tuple[str, str]]
+
+
 class ImageStore:
     """The containers and images of one account."""
 
@@ -173,48 +197,52 @@ class ImageStore:
         response = await self._pool.request(Request("HEAD", container, name))
         info = records.image_info(container, name, response.headers)
         if info.dlo and "content-length" not in response.headers:
-            return replace(info, size=(await self.layout(info)).size)
+            return replace(info, size=(await self.resolve(info)).layout.size)
         return info
 
-    async def layout(self, info: ImageInfo) -> Layout:
-        """Return what the image is made of, down to objects that hold plain bytes."""
+    async def resolve(self, info: ImageInfo) -> StoredImage:
+        """Return what the image is made of: no request for a plain one, few for others.
+
+        Raises:
+            NotFoundError: A manifest in it is gone.
+        """
+        found = _Parts([], [])
         match info.manifest:
             case records.Manifest.SLO:
-                return await self._slo_layout(info.container, info.name, DEEPEST_SLO)
+                await self._add_slo(info.container, info.name, found, DEEPEST_SLO)
             case records.Manifest.DLO:
-                return await self._dlo_layout(info)
+                await self._add_dlo(info, found)
             case None:
-                return Layout(
-                    [(info.size, _stored(info.container, info.name, info.etag, info.size))]
-                )
+                return StoredImage(info, Layout([(info.size, whole_object(info))]))
+        return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
 
-    async def _slo_layout(self, container: str, name: str, depth: int) -> Layout:
+    async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
         if depth == 0:
             raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
         query = {"multipart-manifest": "get"}
         response = await self._pool.request(Request("GET", container, name, query))
-        pieces: list[tuple[int, Source]] = []
         for row in large_objects.parse_slo(response.body):
             if isinstance(row, bytes):
-                pieces.append((len(row), Inline(memoryview(row))))
-            elif row.is_slo:
-                nested = await self._slo_layout(row.container, row.name, depth - 1)
-                pieces += nested.part(row.start, row.length)
-            else:
-                source = _stored(row.container, row.name, row.etag, row.size)
-                pieces.append((row.length, source.advance(row.start)))
-        return Layout(pieces)
-
-    async def _dlo_layout(self, info: ImageInfo) -> Layout:
-        container, prefix = info.dlo or ("", "")
-        pieces: list[tuple[int, Source]] = []
-        for row in await self.list_all(container, prefix):
+                found.pieces.append((len(row), Inline(memoryview(row))))
+                continue
+            found.objects.append((row.container, row.name))
             if row.is_slo:
-                nested = await self._slo_layout(container, row.name, DEEPEST_SLO)
-                pieces += nested.part(0, nested.size)
-            elif row.size:
-                pieces.append((row.size, _stored(container, row.name, row.etag, row.size)))
-        return Layout(pieces)
+                nested = _Parts([], found.objects)
+                await self._add_slo(row.container, row.name, nested, depth - 1)
+                found.pieces += Layout(nested.pieces).part(row.start, row.length)
+            else:
+                source = Stored(row.container, row.name, row.etag, row.start, row.size)
+                found.pieces.append((row.length, source))
+
+    async def _add_dlo(self, info: ImageInfo, found: _Parts) -> None:
+        container, prefix = info.dlo or ("", "")
+        for row in await self.list_all(container, prefix):
+            found.objects.append((container, row.name))
+            if row.is_slo:
+                await self._add_slo(container, row.name, found, DEEPEST_SLO)
+            else:
+                source = Stored(container, row.name, row.etag, 0, row.size)
+                found.pieces.append((row.size, source))
 
     @asynccontextmanager
     async def open_range(self, source: Stored, size: int) -> AsyncIterator[ResponseBody]:
@@ -315,17 +343,17 @@ class ImageStore:
         """Delete one object, or a manifest without its segments."""
         await self._pool.request(Request("DELETE", container, name))
 
-    async def post_image(
-        self, info: ImageInfo, metadata: Mapping[str, str], headers: Mapping[str, str]
-    ) -> None:
-        """Replace the metadata of an image with `metadata`, and send `headers` besides.
+    async def post_container(self, container: str, headers: Mapping[str, str]) -> None:
+        """Change metadata of a container; what `headers` do not name stays."""
+        await self._pool.request(Request("POST", container, headers=headers))
+
+    async def post_image(self, info: ImageInfo, metadata: Mapping[str, str]) -> None:
+        """Replace the metadata of an image.
 
         What else Swift would forget by it is sent again, `X-Object-Manifest` first: without
         it the POST would turn a DLO into an empty object.
         """
-        all_headers = dict(info.kept_headers)
-        all_headers |= metadata_headers(metadata)
-        all_headers |= headers
+        all_headers = {**info.kept_headers, **metadata_headers(metadata)}
         await self._pool.request(
             Request("POST", info.container, info.name, headers=all_headers)
         )
@@ -340,8 +368,9 @@ def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     return {f"{records.OBJECT_META}{key}": value for key, value in metadata.items()}
 
 
-def _stored(container: str, name: str, etag: str, size: int) -> Stored:
-    return Stored(container, name, etag, 0, size)
+def whole_object(info: ImageInfo) -> Stored:
+    """Return a plain image as the source of its own bytes."""
+    return Stored(info.container, info.name, info.etag, 0, info.size)
 
 
 def _limits_of(answer: Mapping[str, Mapping[str, int]]) -> Limits:

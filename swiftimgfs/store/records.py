@@ -31,6 +31,10 @@ KEPT_BY_POST = (
     "expires",
     "x-robots-tag",
 )
+# The swift CLI, and we, keep the segments of a container's images in its neighbour.
+SEGMENT_CONTAINER_SUFFIX = "_segments"
+# Says that we made such a container, so that it is ours to hide when empty, and to remove.
+SEGMENT_CONTAINER_MARK = "X-Container-Meta-Swiftimgfs"
 DIRECTORY_TYPES = frozenset({"application/directory", "text/directory"})
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 _NS = 1_000_000_000
@@ -58,6 +62,7 @@ class ContainerRow:
     """One container in the account's listing."""
 
     name: str
+    object_count: int
     last_modified_ns: int
 
 
@@ -78,6 +83,11 @@ class ContainerInfo:
     read_acl: str | None
     write_acl: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_our_segment_container(self) -> bool:
+        """Whether we made it, for segments."""
+        return "swiftimgfs" in self.metadata
 
     @property
     def mtime_ns(self) -> int:
@@ -216,7 +226,7 @@ def account_info(headers: Mapping[str, str]) -> AccountInfo:
 
 def container_row(row: Mapping[str, Any]) -> ContainerRow:
     """Return one row of an account's JSON listing."""
-    return ContainerRow(row["name"], _listing_time(row["last_modified"]))
+    return ContainerRow(row["name"], row["count"], _listing_time(row["last_modified"]))
 
 
 def container_info(name: str, headers: Mapping[str, str]) -> ContainerInfo:

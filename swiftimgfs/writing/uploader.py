@@ -20,6 +20,7 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Source, Stored
 from swiftimgfs.store.connection import Payload
 from swiftimgfs.store.large_objects import Segment
+from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, SEGMENT_CONTAINER_SUFFIX
 from swiftimgfs.writing.segmenter import SEGMENT_CONTENT_TYPE, SegmentPlan, segments_prefix
 from swiftimgfs.writing.spool import inline_pieces
 
@@ -35,18 +36,22 @@ CLEAN_UP_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class UploadOptions:
-    """How images are stored.
+class WriteOptions:
+    """How images are stored, and what may be written.
 
     Attributes:
         segment_size: Bytes of the first segments.
         large_object_size: From how many bytes on an image is stored in segments.
         dirty_limit: Bytes of segments that may wait for Swift, of all images together.
+        allow_glance_writes: Change also images that Glance wrote, whose checksums it keeps.
+        last_writer_wins: Replace an image even when somebody else changed it meanwhile.
     """
 
     segment_size: int = 64 * 1024**2
     large_object_size: int = 64 * 1024**2
     dirty_limit: int = 256 * 1024**2
+    allow_glance_writes: bool = False
+    last_writer_wins: bool = False
 
 
 class DirtyBudget:
@@ -106,15 +111,15 @@ class Uploader:
         store: ImageStore,
         nursery: trio.Nursery,
         budget: DirtyBudget,
-        options: UploadOptions,
+        options: WriteOptions,
         container: str,
         name: str,
     ) -> None:
         self.plan: Final = SegmentPlan(
             options.segment_size, store.limits.manifest_segments, store.limits.largest_object
         )
-        self.container: Final = container
-        self._segment_container = f"{container}_segments"
+        self.container = container  # of the image; a rename changes it
+        self._segment_container = container + SEGMENT_CONTAINER_SUFFIX
         self._store = store
         self._nursery = nursery
         self._budget = budget
@@ -198,9 +203,12 @@ class Uploader:
 
     async def _make_segment_container(self) -> None:
         """Make the container for segments, readable and writable for the same people."""
-        info = await self._store.head_container(self.container)
+        info = await self._store.head_container(
+            self._segment_container.removesuffix(SEGMENT_CONTAINER_SUFFIX)
+        )
         acls = {"X-Container-Read": info.read_acl, "X-Container-Write": info.write_acl}
         headers = {key: value for key, value in acls.items() if value}
+        headers[SEGMENT_CONTAINER_MARK] = "segments"
         await self._store.put_container(self._segment_container, headers)
 
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Layout, Source, Stored
+from swiftimgfs.layout import Layout, Source
 from swiftimgfs.store.connection import Payload
+from swiftimgfs.store.image_store import StoredImage, whole_object
 from swiftimgfs.store.large_objects import slo_etag
 from swiftimgfs.store.records import EMPTY_MD5
 from swiftimgfs.writing.spool import Spool, inline_pieces
@@ -34,17 +35,16 @@ if TYPE_CHECKING:
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.store.records import ImageInfo
-    from swiftimgfs.writing.uploader import UploadOptions
+    from swiftimgfs.writing.uploader import WriteOptions
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit made: the image, its layout, and the segments that it replaced."""
+    """What a commit made: the image, and the parts of the one that it replaced."""
 
-    info: ImageInfo
-    layout: Layout
+    image: StoredImage
     replaced: list[tuple[str, str]]
 
 
@@ -55,29 +55,26 @@ class ImageWriter:
         self,
         store: ImageStore,
         uploader: Uploader,
-        options: UploadOptions,
+        options: WriteOptions,
         name: str,
         *,
-        base: tuple[ImageInfo, Layout] | None,
-        last_writer_wins: bool = False,
+        base: StoredImage | None,
     ) -> None:
         """Start an empty image.
 
         Args:
             store: Where it will be.
             uploader: Of its segments.
-            options: When it is stored in segments.
+            options: When it is stored in segments, and whether whoever is last wins.
             name: Its name in the uploader's container.
             base: The image that it will replace, as it was seen when it was opened; None
                 when there was none.
-            last_writer_wins: Replace the image even when it is no longer the `base`.
         """
-        self.name: Final = name
+        self.name = name
         self._store = store
         self._uploader = uploader
         self._options = options
         self._base = base
-        self._last_writer_wins = last_writer_wins
         self._full: list[SegmentUpload] = []
         self._tail = Spool()
         self._headers: dict[str, str] = {}
@@ -95,6 +92,17 @@ class ImageWriter:
     def is_dirty(self) -> bool:
         """Whether there is something that Swift has not acknowledged."""
         return self._is_dirty
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether an image has the name in Swift: the replaced one, or what was committed."""
+        return self._base is not None
+
+    def renamed(self, container: str, name: str, base: StoredImage | None) -> None:
+        """Commit under another name from now on, where `base` is what has the name already."""
+        self._uploader.container = container
+        self.name = name
+        self._base = base
 
     async def write(self, offset: int, data: bytes) -> None:
         """Append `data` at `offset`; what lies between it and the end becomes zeros.
@@ -173,13 +181,10 @@ class ImageWriter:
     async def close(self) -> None:
         """Give the bytes up; delete the segments of what was never committed."""
         if self._is_dirty:
-            kept = set(self._base[1].stored_objects()) if self._base else set()
+            kept = set(self._base.parts) if self._base else set()
             abandoned = [
                 u for u in self._full if u.segment is None or _name(u.segment) not in kept
             ]
-            log.error(
-                "not stored image=%s/%s size=%d", self._uploader.container, self.name, self.size
-            )
             await self._discard(abandoned)
         self._tail = Spool()
 
@@ -189,10 +194,10 @@ class ImageWriter:
         await self._check_base()
         is_large = self._full or self._tail.size >= self._options.large_object_size
         info, tail = await (self._put_large() if is_large else self._put_plain())
-        layout = Layout(self._stored_pieces(info, tail))
-        kept = {*layout.stored_objects(), (info.container, info.name)}
-        old = self._base[1].stored_objects() if self._base else []
-        self._base = (info, layout)
+        image = self._stored_image(info, tail)
+        kept = {*image.parts, (info.container, info.name)}
+        old = self._base.parts if self._base else ()
+        self._base = image
         log.info(
             "committed image=%s/%s size=%d etag=%s",
             info.container,
@@ -200,7 +205,7 @@ class ImageWriter:
             info.size,
             info.etag,
         )
-        return Committed(info, layout, [stored for stored in old if stored not in kept])
+        return Committed(image, [part for part in old if part not in kept])
 
     async def _check_base(self) -> None:
         """Refuse to replace an image that is not the one we opened.
@@ -208,9 +213,9 @@ class ImageWriter:
         Swift has no If-Match for a PUT: between this HEAD and the PUT another host can
         still come. Whoever is later then wins as a whole.
         """
-        if self._base is None or self._last_writer_wins:
+        if self._base is None or self._options.last_writer_wins:
             return
-        base = self._base[0]
+        base = self._base.info
         try:
             now = await self._store.head_image(base.container, base.name)
         except errors.NotFoundError:
@@ -263,7 +268,7 @@ class ImageWriter:
 
     @property
     def _must_be_new(self) -> bool:
-        return self._base is None and not self._last_writer_wins
+        return self._base is None and not self._options.last_writer_wins
 
     async def _ours_after_all(self, etag: str, failure: errors.SwiftImgFsError) -> ImageInfo:
         """Return what has the name if it is what we sent: only the answer to our PUT was lost."""
@@ -294,15 +299,13 @@ class ImageWriter:
             yield from upload.pieces()
         yield from inline_pieces(self._tail.buffers())
 
-    def _stored_pieces(
-        self, info: ImageInfo, tail: Segment | None
-    ) -> Iterator[tuple[int, Source]]:
-        for upload in self._full:
-            yield from upload.pieces()
-        if tail is not None:
-            yield tail.size, stored_segment(tail)
-        if not self._full and tail is None:
-            yield info.size, Stored(info.container, info.name, info.etag, 0, info.size)
+    def _stored_image(self, info: ImageInfo, tail: Segment | None) -> StoredImage:
+        segments = [upload.segment for upload in self._full if upload.segment]
+        segments += [tail] if tail else []
+        if not segments:
+            return StoredImage(info, Layout([(info.size, whole_object(info))]))
+        layout = Layout((segment.size, stored_segment(segment)) for segment in segments)
+        return StoredImage(info, layout, tuple(_name(segment) for segment in segments))
 
     async def _append_zeros(self, size: int) -> None:
         """Append zeros segment by segment, so that a large hole waits like data does."""

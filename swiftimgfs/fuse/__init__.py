@@ -1,0 +1,1 @@
+"""What the kernel says: its requests and its structures, and nothing about Swift."""

@@ -1,0 +1,380 @@
+"""Images as open files: handles, and the bytes that go through them.
+
+A handle is pinned to the version of the image that was there when it was opened. Whoever
+writes makes the next version, which the handles that share the writer see at once, and
+everybody else after the commit. What a removed or replaced image was made of is deleted
+when the last handle on that version is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.model.attributes import AttributeChanges
+from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
+from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.store.image_store import StoredImage, metadata_headers
+from swiftimgfs.store.naming import is_glance_image
+from swiftimgfs.writing.uploader import CLEAN_UP_SECONDS, DirtyBudget, Uploader, delete_objects
+from swiftimgfs.writing.writer import ImageWriter
+
+if TYPE_CHECKING:
+    from swiftimgfs.model.directories import Directories
+    from swiftimgfs.model.inodes import Inode, InodeTable
+    from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.reading.prefetch import Fetcher
+    from swiftimgfs.reading.reader import Bytes
+    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.writing.uploader import WriteOptions
+
+log = logging.getLogger(__name__)
+
+KEPT_ATTRIBUTES = ("mode", "uid", "gid")  # what a file keeps when it is written anew
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What open(2) gives: the handle, and what the kernel may keep of the image's pages."""
+
+    handle: int
+    is_direct: bool
+    keeps_pages: bool
+    has_changed: bool
+
+
+class OpenFiles:
+    """The files that are open, and how their bytes move."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        directories: Directories,
+        inodes: InodeTable,
+        fetcher: Fetcher,
+        nursery: trio.Nursery,
+        options: WriteOptions,
+    ) -> None:
+        self._store = store
+        self._directories = directories
+        self._inodes = inodes
+        self._fetcher = fetcher
+        self._nursery = nursery
+        self._options = options
+        self._budget = DirtyBudget(options.dirty_limit)
+        self._handles: HandleTable[FileHandle] = HandleTable()
+        self._current: dict[Inode, OpenImage] = {}
+        self._removed_open: dict[StorePath, OpenImage] = {}
+
+    # ── opening and closing ────────────────────────────────────────────────────────────
+
+    async def open(self, inode: Inode, flags: int) -> Opened:
+        """Open an image; with O_TRUNC, start its next version.
+
+        Raises:
+            NotPermittedError: It would change an image that Glance owns.
+        """
+        access = flags & os.O_ACCMODE
+        may_write = access != os.O_RDONLY
+        has_changed = False
+        if (current := self._current.get(inode)) is None or current.writer is None:
+            has_changed = await self._refresh(inode)
+        if may_write and flags & os.O_TRUNC:
+            self.check_may_change(inode)
+            image = self._start_version(inode, await self._current_version(inode))
+        else:
+            image = await self._current_version(inode)
+        handle = FileHandle(image, may_read=access != os.O_WRONLY, may_write=may_write)
+        return self._opened(handle, has_changed=has_changed)
+
+    def create(self, inode: Inode, flags: int, changes: AttributeChanges) -> Opened:
+        """Open an image that is not in Swift yet; its first commit makes it."""
+        # Of that name there may be an image that was removed, but is still being read.
+        image = self._start_version(inode, self._removed_open.get(inode.path))
+        self._apply(image, changes)
+        access = flags & os.O_ACCMODE
+        handle = FileHandle(image, may_read=access != os.O_WRONLY, may_write=True)
+        return self._opened(handle, has_changed=False)
+
+    async def release(self, number: int) -> None:
+        """Close a handle; with the last one, give back what only it needed.
+
+        Nobody hears of an error here, so what is not stored by now goes into the log.
+        """
+        image = self._handles.remove(number).image
+        image.handles -= 1
+        image.inode.opens -= 1
+        if image.handles == 0:
+            await self._close(image)
+        self._inodes.drop_if_unused(image.inode)
+
+    async def close_all(self) -> None:
+        """Give up everything that is open, at unmount."""
+        for image in {handle.image for handle in self._handles.all()}:
+            await self._close(image)
+
+    # ── bytes ──────────────────────────────────────────────────────────────────────────
+
+    async def read(self, number: int, offset: int, size: int) -> Bytes:
+        """Return `size` bytes from `offset`, fewer only at the end of the image."""
+        handle = self._handles[number]
+        image = handle.image
+        if not handle.may_read:
+            raise errors.BadHandleError(f"handle {number} is not open for reading")
+        if image.writer is not None:
+            return await image.reader.read(image.writer.layout(), offset, size)
+        assert image.stored is not None  # noqa: S101  # either stored or being written
+        return await image.reader.read(image.stored.layout, offset, size)
+
+    async def write(self, number: int, offset: int, data: bytes) -> None:
+        """Append `data`; see `ImageWriter.write`."""
+        handle = self._handles[number]
+        if not handle.may_write:
+            raise errors.BadHandleError(f"handle {number} is not open for writing")
+        await self._writer_of(handle.image).write(offset, data)
+
+    async def commit(self, number: int) -> None:
+        """Return after everything written through this handle's image is in Swift."""
+        await self._commit(self._handles[number].image)
+
+    # ── what else happens to open images ───────────────────────────────────────────────
+
+    def size_of(self, inode: Inode) -> int:
+        """Return the size of a file, as who opens it now would see it."""
+        image = self._current.get(inode)
+        if image is not None and image.writer is not None:
+            return image.writer.size
+        return inode.info.size if inode.info else 0
+
+    def being_written(self) -> list[Inode]:
+        """Return the files of which something is not in Swift."""
+        return [inode for inode in self._current if self.is_being_written(inode)]
+
+    def is_being_written(self, inode: Inode) -> bool:
+        """Return whether there is something of the image that is not in Swift."""
+        image = self._current.get(inode)
+        return image is not None and image.writer is not None and image.writer.is_dirty
+
+    def set_attributes(self, inode: Inode, changes: AttributeChanges) -> bool:
+        """Have the next commit store attributes; return whether there will be one."""
+        if not self.is_being_written(inode):
+            return False
+        self._apply(self._current[inode], changes)
+        return True
+
+    async def truncate(self, inode: Inode, size: int) -> None:
+        """Give an image another size; without a handle that writes it, store it at once.
+
+        Raises:
+            NotSupportedError: It would have to be changed in place.
+        """
+        if size == self.size_of(inode):
+            return
+        image = self._current.get(inode)
+        if image is not None and image.writer is not None:
+            await image.writer.truncate(size)
+            return
+        self.check_may_change(inode)
+        current = await self._current_version(inode)
+        if size and current.size:
+            raise errors.NotSupportedError(f"{inode.path}: cannot be changed in place")
+        image = self._start_version(inode, current)
+        assert image.writer is not None  # noqa: S101  # it was made just now
+        await image.writer.truncate(size)
+        if image.handles == 0:
+            await self._commit(image)
+            await self._close(image)
+
+    async def remove(self, inode: Inode, image: StoredImage) -> None:
+        """Delete an image in Swift: its name first, then what it was made of.
+
+        The other way round a failure would leave an image that lists, but cannot be read.
+        A plain image that somebody reads is its own bytes: it is deleted when the last
+        handle is closed, and only then do other hosts see that it is gone.
+        """
+        info = image.info
+        current = self._current.get(inode)
+        if info.manifest is None and current is not None and current.writer is None:
+            current.is_removed = True
+            self._removed_open[inode.path] = current
+            return
+        await self._store.delete_object(info.container, info.name)
+        await self.discard(inode, image)
+
+    async def discard(self, inode: Inode | None, image: StoredImage) -> None:
+        """Delete what an image was made of, once nobody who has `inode` open reads it."""
+        current = self._current.get(inode) if inode else None
+        if current is not None and current.handles:
+            current.doomed += image.parts
+        else:
+            await delete_objects(self._store, image.parts)
+
+    def renamed(self, inode: Inode, stored: StoredImage) -> None:
+        """Point open handles at the image's new name, where the same bytes are."""
+        image = self._current.get(inode)
+        if image is None:
+            return
+        image.stored = stored
+        if image.writer is not None:
+            image.writer.renamed(stored.info.container, stored.info.name, stored)
+
+    def retarget(self, inode: Inode, path: StorePath) -> bool:
+        """Have an image that was never stored get this name at its commit.
+
+        Returns:
+            Whether there is such an image, so that nothing in Swift has to be renamed.
+        """
+        image = self._current.get(inode)
+        if image is None or image.writer is None or image.writer.is_stored:
+            return False
+        image.writer.renamed(path.container, path.name, None)
+        return True
+
+    async def commit_inode(self, inode: Inode) -> None:
+        """Store what was written of an image so far."""
+        if self.is_being_written(inode):
+            await self._commit(self._current[inode])
+
+    # ── versions ───────────────────────────────────────────────────────────────────────
+
+    async def _refresh(self, inode: Inode) -> bool:
+        """Look at the image as it is now; return whether it is another one than before."""
+        before = inode.info
+        now = await self._directories.image(inode.path)
+        inode.see(now)
+        return before is None or (before.etag, before.size) != (now.etag, now.size)
+
+    async def _current_version(self, inode: Inode) -> OpenImage:
+        """Return the version that is there now, shared with the handles that see it already."""
+        image = self._current.get(inode)
+        if image is not None and (image.writer or _is_version(image, inode)):
+            return image
+        assert inode.info is not None  # noqa: S101  # a file that was looked up
+        stored = await self._store.resolve(inode.info)
+        self._directories.note_resolved(stored)
+        image = OpenImage(inode, stored, ImageReader(self._fetcher))
+        self._current[inode] = image
+        return image
+
+    def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
+        """Return an empty next version of an image, being written."""
+        if replaced is not None and replaced.writer is not None:
+            raise errors.NotSupportedError(f"{inode.path}: is being written already")
+        image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
+        self._start_writing(image, replaced.stored if replaced else None)
+        self._current[inode] = image
+        return image
+
+    def _start_writing(self, image: OpenImage, base: StoredImage | None) -> ImageWriter:
+        """Give an open image a writer, which starts with no bytes and replaces `base`."""
+        inode, path = image.inode, image.inode.path
+        uploader = Uploader(
+            self._store, self._nursery, self._budget, self._options, path.container, path.name
+        )
+        image.writer = ImageWriter(
+            self._store,
+            uploader,
+            self._options,
+            path.name,
+            base=base,
+        )
+        kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
+        image.writer.set_headers(metadata_headers(kept))
+        self._apply(image, AttributeChanges(mtime_ns=time.time_ns()))
+        return image.writer
+
+    def _writer_of(self, image: OpenImage) -> ImageWriter:
+        """Return what writes an image: an empty one can be begun at any time."""
+        if image.writer is not None:
+            return image.writer
+        self.check_may_change(image.inode)
+        if image.size:
+            raise errors.NotSupportedError(f"{image.inode.path}: cannot be changed in place")
+        return self._start_writing(image, image.stored)
+
+    def check_may_change(self, inode: Inode) -> None:
+        """Refuse to change an image that is Glance's.
+
+        Raises:
+            NotPermittedError: Glance wrote it, and `allow_glance_writes` is off.
+        """
+        info = inode.info
+        if info and not self._options.allow_glance_writes and is_glance_image(info):
+            raise errors.NotPermittedError(
+                f"{inode.path}: Glance keeps checksums of this image, so it cannot be changed"
+                " (-o allow_glance_writes)"
+            )
+
+    def _apply(self, image: OpenImage, changes: AttributeChanges) -> None:
+        metadata = changes.metadata()
+        inode = image.inode
+        inode.metadata = {**inode.metadata, **metadata}
+        if changes.mtime_ns is not None:
+            inode.mtime_ns = changes.mtime_ns
+        if image.writer is not None:
+            image.writer.set_headers(metadata_headers(metadata))
+
+    async def _commit(self, image: OpenImage) -> None:
+        if image.writer is None or (image.inode.is_unlinked and image.writer.is_dirty):
+            return
+        committed = await image.writer.commit()
+        if committed is None:
+            return
+        image.stored = committed.image
+        inode = image.inode
+        inode.see(committed.image.info)
+        inode.cached_etag = committed.image.info.etag
+        self._directories.stored(inode.path, committed.image.info, committed.image.parts)
+        if image.replaces is not None and image.replaces.handles:
+            image.replaces.doomed += committed.replaced
+        else:
+            await delete_objects(self._store, committed.replaced)
+
+    async def _close(self, image: OpenImage) -> None:
+        if self._current.get(image.inode) is image:
+            del self._current[image.inode]
+        if image.writer is not None:
+            if image.writer.is_dirty and not image.inode.is_unlinked:
+                log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
+            await image.writer.close()
+            image.writer = None
+        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+            if image.is_removed:
+                await self._delete_unless_replaced(image)
+            await delete_objects(self._store, image.doomed)
+
+    async def _delete_unless_replaced(self, image: OpenImage) -> None:
+        """Delete a plain image that was removed while it was open, and has no successor."""
+        assert image.stored is not None  # noqa: S101  # only such an image is kept
+        info, path = image.stored.info, image.inode.path
+        if self._removed_open.get(path) is image:
+            del self._removed_open[path]
+        with contextlib.suppress(errors.NotFoundError):
+            now = await self._store.head_image(info.container, info.name)
+            if now.etag == info.etag and now.last_modified_ns == info.last_modified_ns:
+                await self._store.delete_object(info.container, info.name)
+
+    def _opened(self, handle: FileHandle, *, has_changed: bool) -> Opened:
+        image, inode = handle.image, handle.image.inode
+        image.handles += 1
+        inode.opens += 1
+        etag = image.stored.info.etag if image.stored and image.writer is None else None
+        keeps_pages = etag is not None and etag == inode.cached_etag
+        inode.cached_etag = etag
+        return Opened(
+            self._handles.add(handle),
+            is_direct=not handle.may_read,
+            keeps_pages=keeps_pages,
+            has_changed=has_changed,
+        )
+
+
+def _is_version(image: OpenImage, inode: Inode) -> bool:
+    return bool(image.stored and inode.info and image.stored.info.etag == inode.info.etag)

@@ -1,0 +1,154 @@
+"""The filesystem over an image store: what the kernel's requests call.
+
+`tree` has the verbs about names, `files` those about the bytes of open files; what is
+neither is here: attributes, directories as they are read, and how full the store is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swiftimgfs import errors
+from swiftimgfs.model import xattrs
+from swiftimgfs.model.directories import Entry
+from swiftimgfs.model.handles import DirectoryHandle, HandleTable
+from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.tree import Tree, see_entry
+from swiftimgfs.store.records import CONTAINER_META
+
+if TYPE_CHECKING:
+    from swiftimgfs.model.attributes import AttributeChanges
+    from swiftimgfs.model.directories import Directories
+    from swiftimgfs.model.files import OpenFiles
+    from swiftimgfs.model.inodes import Inode, InodeTable
+    from swiftimgfs.model.usage import AccountUsage, Usage
+    from swiftimgfs.store.image_store import ImageStore
+
+
+class ImageFilesystem:
+    """Images and directories, by inode number and handle."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        directories: Directories,
+        inodes: InodeTable,
+        files: OpenFiles,
+        usage: AccountUsage,
+    ) -> None:
+        self.tree = Tree(store, directories, inodes, files)
+        self.files = files
+        self._store = store
+        self._directories = directories
+        self._inodes = inodes
+        self._usage = usage
+        self._open_directories: HandleTable[DirectoryHandle] = HandleTable()
+
+    def inode(self, number: int) -> Inode:
+        """Return an inode that the kernel knows."""
+        return self._inodes[number]
+
+    def forget(self, number: int, lookups: int) -> None:
+        """Take back lookups that the kernel was told of."""
+        self._inodes.forget(number, lookups)
+
+    def statfs(self) -> Usage:
+        """Return how full the account is, from memory."""
+        return self._usage.now()
+
+    # ── attributes ─────────────────────────────────────────────────────────────────────
+
+    async def getattr(self, number: int) -> Inode:
+        """Return an inode, whose image is at most `attr_timeout` old."""
+        inode = self._inodes[number]
+        is_ours = inode.is_unlinked or self.files.is_being_written(inode)
+        if inode.kind is Kind.FILE and not is_ours:
+            inode.see(await self._directories.image(inode.path))
+        return inode
+
+    async def setattr(self, number: int, changes: AttributeChanges) -> Inode:
+        """Change size, mtime, mode or owner; return the inode as it is then."""
+        inode = self._inodes[number]
+        if changes.size is not None:
+            await self.files.truncate(inode, changes.size)
+        if changes.metadata() and not self.files.set_attributes(inode, changes):
+            if inode.kind is Kind.FILE:
+                await self._post_image(inode, changes)
+            else:
+                await self._post_directory(inode, changes)
+        return inode
+
+    async def getxattr(self, number: int, name: bytes) -> bytes:
+        """Return the value of an extended attribute."""
+        subject = xattrs.Subject(self._inodes[number], self._store)
+        return (await xattrs.value_of(subject, name.decode(errors="replace"))).encode()
+
+    async def listxattr(self, number: int) -> list[bytes]:
+        """Return the names of the extended attributes that have a value."""
+        subject = xattrs.Subject(self._inodes[number], self._store)
+        return [name.encode() for name in await xattrs.names_of(subject)]
+
+    async def _post_image(self, inode: Inode, changes: AttributeChanges) -> None:
+        self.files.check_may_change(inode)
+        info = await self._directories.refreshed_image(inode.path)
+        await self._store.post_image(info, {**info.metadata, **changes.metadata()})
+        changed = await self._directories.refreshed_image(inode.path)
+        self._directories.stored(inode.path, changed)
+        inode.see(changed)
+
+    async def _post_directory(self, inode: Inode, changes: AttributeChanges) -> None:
+        path, metadata = inode.path, {**inode.metadata, **changes.metadata()}
+        if path.is_root:
+            raise errors.NotPermittedError("the account itself keeps no attributes")
+        if path.is_container:
+            headers = {f"{CONTAINER_META}{k}": v for k, v in changes.metadata().items()}
+            await self._store.post_container(path.container, headers)
+        elif inode.info is not None:
+            await self._store.post_image(inode.info, metadata)
+        else:
+            await self.tree.put_marker(path, metadata)
+        inode.metadata = metadata
+        if changes.mtime_ns is not None:
+            inode.mtime_ns = changes.mtime_ns
+
+    # ── directories as they are read ───────────────────────────────────────────────────
+
+    async def open_directory(self, number: int) -> int:
+        """Return a handle on the names in a directory as they are now."""
+        inode = self._inodes[number]
+        entries = dict((await self._directories.listing(inode.path)).entries)
+        for written in self.files.being_written():
+            if written.parent is inode and not written.is_unlinked:
+                entries.setdefault(written.component, Entry(written.component, Kind.FILE))
+        ordered = sorted(entries.values(), key=lambda entry: entry.component)
+        return self._open_directories.add(DirectoryHandle(inode, ordered))
+
+    def directory_of(self, handle: int) -> Inode:
+        """Return what an open directory is."""
+        return self._open_directories[handle].inode
+
+    def entry(self, handle: int, index: int) -> Inode | None:
+        """Return entry number `index` of an open directory; None after the last.
+
+        Call `remember` when the kernel has been told of it, else `forgo`.
+        """
+        directory = self._open_directories[handle]
+        if index >= len(directory.entries):
+            return None
+        entry = directory.entries[index]
+        inode = self._inodes.obtain(directory.inode, entry.component, entry.kind)
+        if not self.files.is_being_written(inode):
+            see_entry(inode, entry)
+        return inode
+
+    def remember(self, inode: Inode) -> None:
+        """Count an entry that the kernel was told of."""
+        self._inodes.remember(inode)
+
+    def forgo(self, inode: Inode) -> None:
+        """Let an inode go that the kernel was not told of after all."""
+        self._inodes.drop_if_unused(inode)
+
+    def release_directory(self, handle: int) -> None:
+        """Close a directory."""
+        self._open_directories.remove(handle)

@@ -1,0 +1,100 @@
+"""Open files and directories, by handle number. Nothing here awaits."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from swiftimgfs import errors
+
+if TYPE_CHECKING:
+    from swiftimgfs.model.directories import Entry
+    from swiftimgfs.model.inodes import Inode
+    from swiftimgfs.reading.reader import ImageReader
+    from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.writing.writer import ImageWriter
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class OpenImage:
+    """One version of an image that is open, shared by the handles that see this version.
+
+    Attributes:
+        stored: What Swift has of it: what its readers are pinned to.
+        writer: What makes the next version, while somebody writes.
+        replaces: The version that the writer's commit replaces, which may be open too.
+        handles: How many handles share it.
+        doomed: Stored objects to delete when the last handle is closed.
+        is_removed: The image itself is to be deleted then.
+    """
+
+    inode: Inode
+    stored: StoredImage | None
+    reader: ImageReader
+    writer: ImageWriter | None = None
+    replaces: OpenImage | None = None
+    handles: int = 0
+    doomed: list[tuple[str, str]] = field(default_factory=list)
+    is_removed: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the image as its handles see it."""
+        if self.writer is not None:
+            return self.writer.size
+        return self.stored.layout.size if self.stored else 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileHandle:
+    """One open(2) of a file."""
+
+    image: OpenImage
+    may_read: bool
+    may_write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryHandle:
+    """One opendir(3): the names as they were then, so that no reader misses or repeats one."""
+
+    inode: Inode
+    entries: list[Entry]
+
+
+class HandleTable(Generic[T]):
+    """Handles of one sort, by number."""
+
+    def __init__(self) -> None:
+        self._handles: dict[int, T] = {}
+        self._numbers = itertools.count(1)
+
+    def add(self, handle: T) -> int:
+        """Return the number of a new handle."""
+        number = next(self._numbers)
+        self._handles[number] = handle
+        return number
+
+    def __getitem__(self, number: int) -> T:
+        """Return an open handle.
+
+        Raises:
+            BadHandleError: It is not open.
+        """
+        try:
+            return self._handles[number]
+        except KeyError:
+            raise errors.BadHandleError(f"handle {number} is not open") from None
+
+    def remove(self, number: int) -> T:
+        """Return a handle that is open no longer."""
+        handle = self[number]
+        del self._handles[number]
+        return handle
+
+    def all(self) -> list[T]:
+        """Return what is open."""
+        return list(self._handles.values())

@@ -1,0 +1,241 @@
+"""Names: looking them up, giving them, taking them.
+
+What stands here is the order of steps, and that order is the guarantee, since Swift has no
+transactions: a name is given to the new before it is taken from the old, and taken before
+what it stood for is deleted. So a failure in between leaves too much, never too little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.model.inodes import Inode, InodeTable, Kind
+from swiftimgfs.model.paths import check_storable, component_of
+from swiftimgfs.store.image_store import metadata_headers
+from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swiftimgfs.model.attributes import AttributeChanges
+    from swiftimgfs.model.directories import Directories, Entry
+    from swiftimgfs.model.files import Opened, OpenFiles
+    from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.store.image_store import ImageStore, StoredImage
+
+log = logging.getLogger(__name__)
+
+DIRECTORY_TYPE = "application/directory"
+# An emptied container's listing lags; a user who has just emptied it can wait this long.
+RMDIR_PATIENCE = 3.0  # seconds
+RMDIR_STEP = 0.25
+
+
+class Tree:
+    """The names of the mount."""
+
+    def __init__(
+        self, store: ImageStore, directories: Directories, inodes: InodeTable, files: OpenFiles
+    ) -> None:
+        self._store = store
+        self._directories = directories
+        self._inodes = inodes
+        self._files = files
+
+    async def lookup(self, parent_number: int, name: bytes) -> Inode:
+        """Return what a name is, counted as told to the kernel."""
+        parent = self._inodes[parent_number]
+        if name == b".":
+            inode = parent
+        elif name == b"..":
+            inode = parent.parent or parent
+        else:
+            inode = await self._child(parent, component_of(name))
+        self._inodes.remember(inode)
+        return inode
+
+    async def create(
+        self, parent_number: int, name: bytes, flags: int, changes: AttributeChanges
+    ) -> tuple[Inode, Opened]:
+        """Make a file, which is in Swift when its first commit is.
+
+        Raises:
+            NotPermittedError: Beside the containers, or where it would harm an image.
+        """
+        parent = self._inodes[parent_number]
+        path = await self._new_path(parent, name)
+        if path.is_container:
+            raise errors.NotPermittedError(f"{path}: images are in containers, not beside them")
+        inode = self._inodes.obtain(parent, path.component, Kind.FILE)
+        opened = self._files.create(inode, flags, changes)
+        self._inodes.remember(inode)
+        return inode, opened
+
+    async def mkdir(self, parent_number: int, name: bytes) -> Inode:
+        """Make a container, or a directory in one by a marker object."""
+        path = await self._new_path(self._inodes[parent_number], name)
+        if not path.is_container:
+            await self.put_marker(path, {})
+        elif not await self._store.put_container(path.container):
+            raise errors.ExistsError(f"{path}: there is such a container")
+        self._directories.made_directory(path)
+        return await self.lookup(parent_number, name)
+
+    async def put_marker(self, path: StorePath, metadata: Mapping[str, str]) -> None:
+        """Store the object that makes an empty directory exist, and keeps its attributes."""
+        headers = {"Content-Type": DIRECTORY_TYPE, **metadata_headers(metadata)}
+        await self._store.put_object(path.container, path.prefix, b"", headers)
+
+    async def rmdir(self, parent_number: int, name: bytes) -> None:
+        """Remove a directory that has nothing in it, shown or not.
+
+        Raises:
+            DirectoryNotEmptyError: It has.
+        """
+        inode = await self._child(self._inodes[parent_number], component_of(name))
+        path = inode.path
+        if inode.kind is not Kind.DIRECTORY:
+            raise errors.NotADirectoryFsError(f"{path}: is a file")
+        listing = await self._directories.fresh_listing(path)
+        count = len(listing.entries) + listing.hidden
+        count += sum(written.parent is inode for written in self._files.being_written())
+        if count:
+            raise errors.DirectoryNotEmptyError(f"{path}: has {count} entries")
+        if path.is_container:
+            await self._delete_container(path.container)
+        else:
+            for marker in (path.prefix, path.name):
+                with contextlib.suppress(errors.NotFoundError):
+                    await self._store.delete_object(path.container, marker)
+        self._directories.removed_directory(path)
+        self._inodes.unlink(inode)
+
+    async def unlink(self, parent_number: int, name: bytes) -> None:
+        """Remove an image with its segments; who has it open goes on reading.
+
+        Raises:
+            IsADirectoryFsError: It is one.
+        """
+        inode = await self._child(self._inodes[parent_number], component_of(name))
+        path = inode.path
+        if inode.kind is Kind.DIRECTORY:
+            raise errors.IsADirectoryFsError(f"{path}: is a directory")
+        try:
+            image = await self._resolved(path)
+        except errors.NotFoundError:
+            if not self._files.is_being_written(inode):
+                raise
+            self._directories.removed(path, None)  # never stored
+        else:
+            await self._files.remove(inode, image)
+            self._directories.removed(path, image.info)
+        self._inodes.unlink(inode)
+
+    async def rename(
+        self, old: tuple[int, bytes], new: tuple[int, bytes], *, may_replace: bool
+    ) -> None:
+        """Give an image another name: a copy inside Swift, or of the manifest alone.
+
+        Raises:
+            CrossDeviceError: A directory, or out of a container: `mv` then copies.
+            ExistsError: The new name is taken and must not be replaced.
+        """
+        inode = await self._child(self._inodes[old[0]], component_of(old[1]))
+        parent = self._inodes[new[0]]
+        target = await self._new_path(parent, new[1])
+        if inode.kind is Kind.DIRECTORY or target.is_container:
+            raise errors.CrossDeviceError(f"{inode.path}: is moved by copying")
+        if target == inode.path:
+            return
+        replaced = await self._image_in_the_way(target, may_replace=may_replace)
+        source = inode.path
+        if self._files.retarget(inode, target):  # written, but not in Swift under any name yet
+            self._directories.removed(source, None)
+        else:
+            await self._files.commit_inode(inode)
+            await self._move(inode, source, target)
+        other = self._inodes.find(parent, target.component)
+        self._inodes.rename(inode, parent, target.component)
+        if replaced is not None:
+            await self._files.discard(other, replaced)
+
+    # ── steps ──────────────────────────────────────────────────────────────────────────
+
+    async def _child(self, parent: Inode, component: str) -> Inode:
+        """Return the inode of a name, as fresh as `attr_timeout` asks; not yet counted."""
+        known = self._inodes.find(parent, component)
+        if known is not None and self._files.is_being_written(known):
+            return known
+        entry = await self._directories.lookup(parent.path.child(component))
+        inode = self._inodes.obtain(parent, component, entry.kind)
+        see_entry(inode, entry)
+        return inode
+
+    async def _new_path(self, parent: Inode, name: bytes) -> StorePath:
+        path = parent.path.child(component_of(name))
+        check_storable(path, self._store.limits)
+        if not path.is_container:
+            await self._directories.check_free(path)
+        return path
+
+    async def _resolved(self, path: StorePath) -> StoredImage:
+        return await self._store.resolve(await self._directories.refreshed_image(path))
+
+    async def _image_in_the_way(
+        self, target: StorePath, *, may_replace: bool
+    ) -> StoredImage | None:
+        """Return the image that a rename replaces, None when the name is free."""
+        try:
+            entry = await self._directories.lookup(target)
+        except errors.NotFoundError:
+            return None
+        if entry.kind is Kind.DIRECTORY:
+            raise errors.IsADirectoryFsError(f"{target}: is a directory")
+        if not may_replace:
+            raise errors.ExistsError(f"{target}: exists")
+        return await self._resolved(target)
+
+    async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> None:
+        """Copy the image or its manifest to the new name, then delete the old name alone."""
+        info = await self._directories.refreshed_image(source)
+        await self._store.copy_image(info, target.container, target.name)
+        moved = await self._resolved(target)
+        try:
+            await self._store.delete_object(info.container, info.name)
+        except errors.NotFoundError:
+            log.info("renamed, and the old name was gone already image=%s", source)
+        except errors.SwiftImgFsError:
+            self._directories.stored(target, moved.info, moved.parts)
+            log.warning("renamed half: both names exist old=%s new=%s", source, target)
+            raise
+        self._directories.removed(source, info)
+        self._directories.stored(target, moved.info, moved.parts)
+        self._files.renamed(inode, moved)
+        inode.see(moved.info)
+
+    async def _delete_container(self, container: str) -> None:
+        deadline = trio.current_time() + RMDIR_PATIENCE
+        while True:
+            try:
+                await self._store.delete_container(container)
+                break
+            except errors.DirectoryNotEmptyError:
+                if trio.current_time() > deadline:
+                    raise
+            await trio.sleep(RMDIR_STEP)
+        segments = container + SEGMENT_CONTAINER_SUFFIX
+        with contextlib.suppress(errors.NotFoundError, errors.DirectoryNotEmptyError):
+            if (await self._store.head_container(segments)).is_our_segment_container:
+                await self._store.delete_container(segments)
+
+
+def see_entry(inode: Inode, entry: Entry) -> None:
+    """Take over what a listing or a lookup says of an inode."""
+    inode.info = entry.info
+    inode.mtime_ns = entry.mtime_ns
+    inode.metadata = entry.metadata
