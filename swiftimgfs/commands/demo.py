@@ -1,0 +1,147 @@
+"""`swiftimgfs demo`: a real Swift, real images, a mount, and what to try with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swiftimgfs import errors
+from swiftimgfs.demo.images import GLANCE_ID, DemoImagesError, make_images, store_images
+from swiftimgfs.demo.swift_process import EmbeddedSwift, EmbeddedSwiftError
+from swiftimgfs.mount import check_host, check_mountpoint
+from swiftimgfs.mount_process import MountProcess, start_mount
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+STOP_SECONDS = 90
+# Small, so that the images of the demonstration are large objects.
+SEGMENT_SIZE = "8M"
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="mount a Swift of its own, with images in it, to try things out",
+        description="Start a one-node Swift on this machine, store images in it and mount it"
+        " until Ctrl-C. Needs: pip install swiftimgfs[demo].",
+        epilog="example: swiftimgfs demo /tmp/images",
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", nargs="?", help="mount point (default: new)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; return the exit status."""
+    _interrupt_on_sigterm()
+    try:
+        with contextlib.ExitStack() as stack:
+            scratch = Path(stack.enter_context(_scratch()))
+            mountpoint = stack.enter_context(_mountpoint(arguments.directory))
+            check_host()
+            check_mountpoint(mountpoint)
+            _say("starting a one-node Swift, and storing images in it …")
+            swift = stack.enter_context(EmbeddedSwift(scratch / "swift"))
+            images = make_images(scratch / "images")
+            store_images(swift, images)
+            stack.enter_context(_mounted(mountpoint, swift))
+            _say(_what_to_try(mountpoint, [image.name for image in images]))
+            signal.pause()
+    except KeyboardInterrupt:
+        _say("\nunmounted, and everything is stopped.")
+    except (errors.SwiftImgFsError, EmbeddedSwiftError, DemoImagesError) as failure:
+        print(f"swiftimgfs: {failure}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _interrupt_on_sigterm() -> None:
+    """Let SIGTERM, and a terminal that is closed, do what Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    directory = tempfile.mkdtemp(prefix="swiftimgfs-demo-")
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _mountpoint(directory: str | None) -> Iterator[Path]:
+    """Give the directory to mount at; remove it afterwards if it was made here."""
+    if directory is not None and Path(directory).exists():
+        yield Path(directory).absolute()
+        return
+    made = Path(directory or tempfile.mkdtemp(prefix="swiftimgfs-mount-")).absolute()
+    made.mkdir(parents=True, exist_ok=True)
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(OSError):  # still mounted, or used by somebody: leave it
+            made.rmdir()
+
+
+@contextlib.contextmanager
+def _mounted(mountpoint: Path, swift: EmbeddedSwift) -> Iterator[None]:
+    arguments = [
+        "env:",
+        str(mountpoint),
+        "-o",
+        f"segment_size={SEGMENT_SIZE},list_timeout=5,log_file=-",
+    ]
+    mounted = start_mount(arguments, {**os.environ, **swift.environ()}, is_detached=False)
+    if not mounted.is_serving:
+        raise errors.MountError(mounted.message)
+    try:
+        yield
+    finally:
+        _stop(mounted)
+
+
+def _stop(mounted: MountProcess) -> None:
+    mounted.process.terminate()
+    try:
+        mounted.process.wait(STOP_SECONDS)
+    except Exception:
+        mounted.process.kill()
+        raise
+
+
+def _what_to_try(mountpoint: Path, names: list[str]) -> str:
+    first, glance = f"{mountpoint}/images/{names[0]}", f"{mountpoint}/glance/{GLANCE_ID}"
+    lines = [
+        f"an image store is mounted at {mountpoint}; try, in another terminal:",
+        "",
+        f"  ls -lR {mountpoint}",
+        f"  cp {first} /tmp/ && sha256sum {first} /tmp/{names[0]}",
+        f"  cp {glance} {mountpoint}/images/copy.img",
+        f"  getfattr -d -m - {mountpoint}/images/{names[-1]}",
+        f"  getfattr -d -m - {glance}",
+    ]
+    if shutil.which("qemu-img"):
+        lines.append(f"  qemu-img info {mountpoint}/images/{names[-1]}")
+    return "\n".join([*lines, "", "Ctrl-C unmounts and stops everything."])
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

@@ -1,0 +1,178 @@
+"""The life of one mount: check, connect, mount, serve, leave cleanly.
+
+Nothing is mounted before Swift has said who we are, so that whatever is wrong is an exit
+status and a line, and never a directory that hangs. After a crash the kernel keeps a dead
+mount (ENOTCONN): that is the safer failure, since a mount point that becomes an empty
+directory makes a mirroring job delete everything.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.fuse.operations import ImageOperations
+from swiftimgfs.model.directories import Directories
+from swiftimgfs.model.files import OpenFiles
+from swiftimgfs.model.filesystem import ImageFilesystem
+from swiftimgfs.model.inodes import InodeTable
+from swiftimgfs.model.usage import AccountUsage
+from swiftimgfs.reading.block_cache import BlockCache
+from swiftimgfs.reading.prefetch import Fetcher
+from swiftimgfs.store.auth import identity_from_cloud, identity_from_environment
+from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.image_store import ImageStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from swiftimgfs.config import Config
+    from swiftimgfs.store.records import AccountInfo
+
+log = logging.getLogger(__name__)
+
+LEAVING_SECONDS = 60.0
+
+
+def run_mount(config: Config, ready: Callable[[], None]) -> None:
+    """Mount, call `ready` once it serves, and return after it was unmounted.
+
+    SIGINT and SIGTERM unmount.
+
+    Raises:
+        ConfigError: The source or an option makes no sense.
+        MountError: The mount point or this host is in the way.
+        SwiftImgFsError: Keystone or Swift said no.
+    """
+    check_host()
+    check_mountpoint(config.mountpoint)
+    with errors.first_failure():
+        trio.run(_mount, config, ready)
+
+
+def check_host() -> None:
+    """Refuse to go on where FUSE is missing."""
+    if not os.path.exists("/dev/fuse"):  # noqa: PTH110  # no Path for one look
+        raise errors.MountError("no /dev/fuse here: load the fuse module, or allow the device")
+    if shutil.which("fusermount3") is None:
+        raise errors.MountError("no fusermount3 on PATH: install the package fuse3")
+
+
+def check_mountpoint(mountpoint: Path) -> None:
+    """Refuse a mount point that is missing, no directory, in use, dead or not empty.
+
+    Raises:
+        MountError: It is, and says which.
+    """
+    try:
+        is_empty = not any(mountpoint.iterdir())
+    except FileNotFoundError:
+        raise errors.MountError(f"mount point {mountpoint} does not exist") from None
+    except NotADirectoryError:
+        raise errors.MountError(f"mount point {mountpoint} is not a directory") from None
+    except OSError as exc:
+        if exc.errno in {errno.ENOTCONN, errno.ECONNABORTED}:
+            raise errors.MountError(
+                f"mount point {mountpoint} is a dead mount: free it with"
+                f" fusermount3 -uz {mountpoint}"
+            ) from None
+        raise errors.MountError(f"mount point {mountpoint}: {exc.strerror}") from None
+    if os.path.ismount(mountpoint):
+        raise errors.MountError(
+            f"mount point {mountpoint} is in use: something is mounted there"
+        )
+    if not is_empty:
+        raise errors.MountError(f"mount point {mountpoint} is not empty")
+
+
+async def _mount(config: Config, ready: Callable[[], None]) -> None:
+    pool = make_pool(config)
+    store = ImageStore(pool)
+    account = await store.connect()
+    await _check_root(config, store)
+    async with trio.open_nursery() as service:
+        filesystem = build_filesystem(config, pool, store, account, service)
+        _attach(config, ImageOperations(filesystem, config.presentation))
+        try:
+            service.start_soon(_terminate_on_signal)
+            log.info("mounted source=%s mountpoint=%s", config.source, config.mountpoint)
+            ready()
+            await pyfuse3.main()
+        finally:
+            with trio.move_on_after(LEAVING_SECONDS, shield=True):
+                await filesystem.files.close_all()
+            pyfuse3.close(unmount=True)
+            service.cancel_scope.cancel()
+            pool.close()
+            log.info("unmounted mountpoint=%s", config.mountpoint)
+
+
+def make_pool(config: Config) -> ConnectionPool:
+    """Return the connections to what the source names."""
+    cloud = config.source.cloud
+    identity = (
+        identity_from_environment(os.environ, config.transport)
+        if cloud is None
+        else identity_from_cloud(cloud, config.transport)
+    )
+    return ConnectionPool(
+        identity, size=config.connections, transport=config.transport, retry=config.retry
+    )
+
+
+def build_filesystem(
+    config: Config,
+    pool: ConnectionPool,
+    store: ImageStore,
+    account: AccountInfo,
+    service: trio.Nursery,
+) -> ImageFilesystem:
+    """Return the parts of a mount, wired; `service` runs what outlives a request."""
+    inodes = InodeTable(config.source.root)
+    directories = Directories(store, config.freshness)
+    fetcher = Fetcher(store, BlockCache(config.cache_limit), pool.retry, service)
+    files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
+    usage = AccountUsage(store, service, account)
+    return ImageFilesystem(store, directories, inodes, files, usage)
+
+
+async def _check_root(config: Config, store: ImageStore) -> None:
+    root = config.source.root
+    if root.is_root:
+        return
+    try:
+        await store.head_container(root.container)
+    except errors.NotFoundError:
+        raise errors.NotFoundError(f"there is no container {root.container!r}") from None
+
+
+def _attach(config: Config, operations: ImageOperations) -> None:
+    """Ask the kernel for the mount.
+
+    max_read and its like are refused by libfuse through pyfuse3, and leave a dead mount:
+    only options that mount(8) knows are passed.
+    """
+    name = str(config.source).replace("\\", "\\\\").replace(",", "\\,")
+    options = {f"fsname={name}", "subtype=swiftimgfs", "default_permissions"}
+    options |= {"ro"} if config.is_read_only else set()
+    options |= {"allow_other"} if config.is_for_all else set()
+    try:
+        pyfuse3.init(operations, str(config.mountpoint), options)
+    except RuntimeError as exc:
+        raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
+
+
+async def _terminate_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            log.info("unmounting signal=%s", signal.Signals(number).name)
+            pyfuse3.terminate()

@@ -1,0 +1,75 @@
+"""A mount in a process of its own: started in the background, waited for until it serves.
+
+The child is this program again with `--foreground`; it says over a pipe that it serves, or
+why it does not. A fork would copy threads and an event loop; starting anew copies nothing,
+and secrets stay in the environment, out of the argument list.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+READY = "ready"
+READY_FD_VARIABLE = "SWIFTIMGFS_READY_FD"
+
+
+@dataclass(frozen=True, slots=True)
+class MountProcess:
+    """What became of the child: it serves when `message` is empty."""
+
+    process: subprocess.Popen[bytes]
+    message: str
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the mount is there."""
+        return not self.message
+
+
+def start_mount(
+    arguments: Sequence[str], environ: Mapping[str, str], *, is_detached: bool
+) -> MountProcess:
+    """Start `swiftimgfs mount ARGUMENTS` and return when it serves or has given up.
+
+    Args:
+        arguments: As on the command line, source and mount point first.
+        environ: The child's environment.
+        is_detached: Whether it shall outlive this process and its terminal.
+    """
+    reader, writer = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "swiftimgfs", "mount", *arguments, "--foreground"],
+            env={**environ, READY_FD_VARIABLE: str(writer)},
+            pass_fds=[writer],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if is_detached else None,
+            start_new_session=True,  # a Ctrl-C is for who started us: we decide when it ends
+            cwd="/" if is_detached else None,
+        )
+    finally:
+        os.close(writer)
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as pipe:
+        said = pipe.readline().strip()
+    if said == READY:
+        return MountProcess(process, "")
+    process.wait()
+    return MountProcess(process, said or f"the mount ended with status {process.returncode}")
+
+
+def tell_parent(message: str) -> bool:
+    """Tell who started us that we serve, or why not; return whether somebody listens."""
+    number = os.environ.pop(READY_FD_VARIABLE, "")
+    if not number.isdigit():
+        return False
+    with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
+        pipe.write(message + "\n")
+    return True
