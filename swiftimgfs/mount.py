@@ -32,7 +32,7 @@ from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from swiftimgfs.config import Config
@@ -99,21 +99,22 @@ async def _mount(config: Config, ready: Callable[[], None]) -> None:
     store = ImageStore(pool)
     account = await store.connect()
     await _check_root(config, store)
-    async with trio.open_nursery() as service:
-        filesystem = build_filesystem(config, pool, store, account, service)
-        _attach(config, ImageOperations(filesystem, config.presentation))
-        try:
-            service.start_soon(_terminate_on_signal)
-            log.info("mounted source=%s mountpoint=%s", config.source, config.mountpoint)
-            ready()
-            await pyfuse3.main()
-        finally:
-            with trio.move_on_after(LEAVING_SECONDS, shield=True):
-                await filesystem.files.close_all()
-            pyfuse3.close(unmount=True)
-            service.cancel_scope.cancel()
-            pool.close()
-            log.info("unmounted mountpoint=%s", config.mountpoint)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as service:
+            filesystem = build_filesystem(config, pool, store, account, service)
+            _attach(config, ImageOperations(filesystem, config.presentation))
+            service.start_soon(_terminate_on, signals)
+            try:
+                log.info("mounted source=%s mountpoint=%s", config.source, config.mountpoint)
+                ready()
+                await pyfuse3.main()
+            finally:
+                with trio.move_on_after(LEAVING_SECONDS, shield=True):
+                    await filesystem.files.close_all()
+                pyfuse3.close(unmount=True)
+                service.cancel_scope.cancel()
+                pool.close()
+    log.info("unmounted mountpoint=%s", config.mountpoint)
 
 
 def make_pool(config: Config) -> ConnectionPool:
@@ -171,8 +172,7 @@ def _attach(config: Config, operations: ImageOperations) -> None:
         raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
 
 
-async def _terminate_on_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            log.info("unmounting signal=%s", signal.Signals(number).name)
-            pyfuse3.terminate()
+async def _terminate_on(signals: AsyncIterator[int]) -> None:
+    async for number in signals:
+        log.info("unmounting signal=%s", signal.Signals(number).name)
+        pyfuse3.terminate()

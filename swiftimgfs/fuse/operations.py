@@ -296,12 +296,12 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def flush(self, fh: int) -> None:
         """Store what was written; comes at each close(2), whose caller gets the errno."""
-        await self._fs.files.commit(fh)
+        await self._fs.files.flush(fh)
 
     @replying
     async def fsync(self, fh: int, datasync: bool) -> None:  # noqa: FBT001  # the kernel's
         """Store what was written."""
-        await self._fs.files.commit(fh)
+        await self._fs.files.fsync(fh)
 
     @replying
     async def release(self, fh: int) -> None:

@@ -224,11 +224,13 @@ class Directories:
         found: set[str] = set()
 
         async def ask(container: str, candidate: ContainerRow) -> None:
-            if candidate.object_count:
-                has_segments = await self._has_segments_in(container, candidate.name)
-            else:
+            has_objects, is_ours = candidate.object_count > 0, False
+            if not has_objects:  # which the account's listing says too late
                 info = await self._store.head_container(candidate.name)
-                has_segments = info.is_our_segment_container
+                has_objects, is_ours = info.object_count > 0, info.is_our_segment_container
+            has_segments = is_ours or (
+                has_objects and await self._has_segments_in(container, candidate.name)
+            )
             if has_segments:
                 found.add(candidate.name)
 

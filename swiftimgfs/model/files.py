@@ -140,7 +140,21 @@ class OpenFiles:
             raise errors.BadHandleError(f"handle {number} is not open for writing")
         await self._writer_of(handle.image).write(offset, data)
 
-    async def commit(self, number: int) -> None:
+    async def flush(self, number: int) -> None:
+        """Store what was written, at one of the close(2)s that a handle may see.
+
+        A shell's `cmd > image` closes a duplicate of the descriptor before the first byte:
+        storing the empty image then would destroy the old one before there is a new one.
+        So an image that was emptied and not written yet is stored when its last handle is
+        closed.
+        """
+        image = self._handles[number].image
+        if image.writer is not None and image.writer.is_stored and not image.writer.size:
+            image.owes_commit = True
+        else:
+            await self._commit(image)
+
+    async def fsync(self, number: int) -> None:
         """Return after everything written through this handle's image is in Swift."""
         await self._commit(self._handles[number].image)
 
@@ -341,6 +355,8 @@ class OpenFiles:
         if self._current.get(image.inode) is image:
             del self._current[image.inode]
         if image.writer is not None:
+            if image.owes_commit:
+                await self._commit_emptied(image)
             if image.writer.is_dirty and not image.inode.is_unlinked:
                 log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
             await image.writer.close()
@@ -349,6 +365,12 @@ class OpenFiles:
             if image.is_removed:
                 await self._delete_unless_replaced(image)
             await delete_objects(self._store, image.doomed)
+
+    async def _commit_emptied(self, image: OpenImage) -> None:
+        try:
+            await self._commit(image)
+        except errors.SwiftImgFsError as failure:
+            log.error("emptied, but not stored image=%s reason=%s", image.inode.path, failure)  # noqa: TRY400
 
     async def _delete_unless_replaced(self, image: OpenImage) -> None:
         """Delete a plain image that was removed while it was open, and has no successor."""

@@ -29,6 +29,7 @@ class OpenImage:
         handles: How many handles share it.
         doomed: Stored objects to delete when the last handle is closed.
         is_removed: The image itself is to be deleted then.
+        owes_commit: It was emptied, which is to be stored then if nothing else was.
     """
 
     inode: Inode
@@ -39,6 +40,7 @@ class OpenImage:
     handles: int = 0
     doomed: list[tuple[str, str]] = field(default_factory=list)
     is_removed: bool = False
+    owes_commit: bool = False
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -80,7 +81,8 @@ class InodeTable:
 
     def __init__(self, root: StorePath) -> None:
         """Have `root` as the mount's root directory."""
-        self.root = Inode(ROOT_NUMBER, None, "", Kind.DIRECTORY, root=root)
+        now_ns = time.time_ns()
+        self.root = Inode(ROOT_NUMBER, None, "", Kind.DIRECTORY, mtime_ns=now_ns, root=root)
         self._by_number = {ROOT_NUMBER: self.root}
         self._by_name: dict[tuple[int, str], Inode] = {}
         self._numbers = itertools.count(ROOT_NUMBER + 1)

@@ -26,7 +26,7 @@ import swiftclient.client
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.store.failures import TokenRefusedError, translated
+from swiftimgfs.store.failures import failure_of_status, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -45,6 +45,10 @@ LONGEST_RETRY_AFTER = 60.0
 SLOWEST_UPLOAD = 256 * 1024
 # The exchange may wait twice for the socket (connect, answer) and once for a token.
 TIMEOUTS_IN_AN_EXCHANGE = 3
+
+
+class TokenRefusedError(errors.AccessDeniedError):
+    """HTTP 401 to a request with a token: a new token may cure it, once."""
 
 
 class Payload:
@@ -100,7 +104,7 @@ class Request:
     def path(self) -> str:
         """The path below the storage URL, quoted."""
         parts = [part for part in (self.container, self.name) if part]
-        return "".join(f"/{quote(part)}" for part in parts)
+        return "".join(f"/{_quoted(part)}" for part in parts)
 
     @property
     def target(self) -> str:
@@ -348,8 +352,22 @@ class ResponseBody:
                 self.connection.close()
 
 
+def _quoted(name: str) -> str:
+    """Quote a name, and the dots of a part that is only dots.
+
+    urllib3 would resolve `c/../other` to another container's object before sending it, and
+    names in a shared account are anybody's. requests sends `%2E` as the dot that it means.
+    """
+    parts = quote(name).split("/")
+    return "/".join(p.replace(".", "%2E") if p in {".", ".."} else p for p in parts)
+
+
 def _raise_for_status(
     request: Request, response: swiftclient.client.requests.Response, body: bytes
 ) -> None:
-    if response.status >= http.HTTPStatus.BAD_REQUEST:
-        raise swiftclient.ClientException.from_response(response, str(request), body)
+    if response.status < http.HTTPStatus.BAD_REQUEST:
+        return
+    exc = swiftclient.ClientException.from_response(response, str(request), body)
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        raise TokenRefusedError(str(failure_of_status(exc, str(request)))) from exc
+    raise exc

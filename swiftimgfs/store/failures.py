@@ -44,10 +44,6 @@ _BY_STATUS: dict[int, type[errors.SwiftImgFsError]] = {
 SERVER_ERROR = 500
 
 
-class TokenRefusedError(errors.AccessDeniedError):
-    """HTTP 401: a new token may cure it, once."""
-
-
 def failure_of_status(
     exc: swiftclient.ClientException, what: str, *, is_exclusive: bool = False
 ) -> errors.SwiftImgFsError:
@@ -70,8 +66,6 @@ def failure_of_status(
 
 
 def _kind(status: int, text: str, *, is_exclusive: bool) -> type[errors.SwiftImgFsError]:
-    if status == http.client.UNAUTHORIZED:
-        return TokenRefusedError
     if status == http.client.PRECONDITION_FAILED:
         return errors.ExistsError if is_exclusive else errors.ImageChangedError
     if status == http.client.REQUEST_ENTITY_TOO_LARGE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -96,7 +98,7 @@ def test_an_image_cut_anywhere_and_put_together_is_the_same_image(laid, cuts):
 
     joined = Layout(
         piece
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        for start, end in itertools.pairwise(bounds)
         for piece in layout.part(start, end - start)
     )
 

@@ -53,7 +53,9 @@ def test_decimal_seconds_are_read_exactly(text, nanoseconds):
     assert parse_seconds(text) == nanoseconds
 
 
-@pytest.mark.parametrize("text", ["", "now", "1e9", "1.", ".5", "1,5", "nan", "inf", "+1", "1" * 13])
+@pytest.mark.parametrize(
+    "text", ["", "now", "1e9", "1.", ".5", "1,5", "nan", "inf", "+1", "1" * 13]
+)
 def test_what_is_no_decimal_number_of_seconds_is_none(text):
     assert parse_seconds(text) is None
 
@@ -104,9 +106,7 @@ def test_only_what_has_no_bytes_may_be_a_manifest_behind_a_plain_row(etag, may_b
 )
 def test_an_empty_object_of_a_directory_type_is_a_marker(size, content_type, is_marker):
     row = object_row({**ROW, "bytes": size, "content_type": content_type})
-    info = image_info(
-        "c", "o", {"content-length": str(size), "content-type": content_type}
-    )
+    info = image_info("c", "o", {"content-length": str(size), "content-type": content_type})
 
     assert (row.is_directory_marker, info.is_directory_marker) == (is_marker, is_marker)
 
@@ -174,7 +174,11 @@ def test_a_senseless_dlo_header_is_refused():
 
 
 def test_headers_that_a_post_would_lose_are_kept():
-    kept = {"x-delete-at": "1795403100", "content-encoding": "gzip", "cache-control": "no-cache"}
+    kept = {
+        "x-delete-at": "1795403100",
+        "content-encoding": "gzip",
+        "cache-control": "no-cache",
+    }
 
     info = image_info("c", "o", {**kept, "etag": "x", "content-type": "y/z"})
 
@@ -197,7 +201,11 @@ def test_the_account_says_usage_and_quota():
 
 @pytest.mark.parametrize(
     ("headers", "quota"),
-    [({}, None), ({"x-account-quota-bytes": "5"}, 5), ({"x-account-meta-quota-bytes": "x"}, None)],
+    [
+        ({}, None),
+        ({"x-account-quota-bytes": "5"}, 5),
+        ({"x-account-meta-quota-bytes": "x"}, None),
+    ],
 )
 def test_an_account_without_a_sensible_quota_has_none(headers, quota):
     assert account_info(headers).quota == quota

@@ -1,0 +1,58 @@
+"""Fixtures that several folders use: one real Swift for the whole run, and mounts of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from tests.support.embedded_swift import FaultySwift, faulty_swift
+from tests.support.mounts import Mounted, mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+hypothesis.settings.register_profile("local", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "local"))
+
+CAN_MOUNT = os.path.exists("/dev/fuse") and shutil.which("fusermount3") is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what mounts where the machine cannot, with the reason."""
+    if not CAN_MOUNT:
+        for item in items:
+            if item.get_closest_marker("mount"):
+                item.add_marker(pytest.mark.skip(reason="needs /dev/fuse and fusermount3"))
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultySwift]:
+    """Run one Swift for all tests; each test uses containers of its own."""
+    with faulty_swift(tmp_path_factory.mktemp("swift")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mount(swift: FaultySwift, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    """Mount the whole account, with segments small enough for tests."""
+    options = "segment_size=64K,large_object_size=256K,attr_timeout=0,list_timeout=0,timeout=10"
+    directory = tmp_path_factory.mktemp("mount")
+    with mounted(directory, swift.swift.environ(), options) as running:
+        yield running
+
+
+@pytest.fixture
+def container(swift: FaultySwift) -> Iterator[str]:
+    """Make a container, and forget faults that a test left behind."""
+    name = f"c{uuid.uuid4().hex[:12]}"
+    client = swift.connect()
+    client.put_container(name)
+    yield name
+    client.close()
+    swift.control.clear()

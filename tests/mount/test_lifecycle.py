@@ -1,0 +1,280 @@
+"""Mounting and unmounting by the command line, and every way in which it cannot be done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from swiftimgfs.mount_process import start_mount
+from tests.support.mounts import Mounted, mounted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+UNREACHABLE = "http://127.0.0.1:9/auth/v1.0"
+
+
+def command(
+    *arguments: object, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ST_", "OS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "swiftimgfs", *(str(argument) for argument in arguments)],
+        env={**clean, **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    """Insist on an exit status and on one clear line."""
+    assert done.returncode == status, done
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.fixture
+def mountpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "mnt"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("is_foreground", [True, False], ids=["foreground", "background"])
+class TestRefusals:
+    """What cannot be mounted: nothing is left mounted, and one line says why."""
+
+    def mount(self, is_foreground: bool, *arguments: object, **variables: str):
+        flags = ["--foreground"] if is_foreground else ["-o", "log_file=/dev/null"]
+        return command("mount", *arguments, *flags, environ=variables)
+
+    def test_wrong_password(
+        self, swift: FaultySwift, mountpoint: Path, is_foreground: bool
+    ) -> None:
+        done = self.mount(
+            is_foreground,
+            "env:",
+            mountpoint,
+            **{**swift.swift.environ(), "ST_KEY": "wrong-secret"},
+        )
+
+        refused(done, 1, "401")
+        assert "wrong-secret" not in done.stderr
+        assert not os.path.ismount(mountpoint)
+
+    def test_nothing_answers(self, mountpoint: Path, is_foreground: bool) -> None:
+        variables = {"ST_AUTH": UNREACHABLE, "ST_USER": "a:b", "ST_KEY": "c"}
+
+        done = self.mount(is_foreground, "env:", mountpoint, "-o", "retries=1", **variables)
+
+        refused(done, 1, "Connection refused")
+
+    def test_unknown_host(self, mountpoint: Path, is_foreground: bool) -> None:
+        variables = {"ST_AUTH": "http://no.such.host.invalid/", "ST_USER": "a:b", "ST_KEY": "c"}
+
+        done = self.mount(is_foreground, "env:", mountpoint, "-o", "retries=1", **variables)
+
+        refused(done, 1, "no.such.host.invalid")
+
+    def test_missing_container(
+        self, swift: FaultySwift, mountpoint: Path, is_foreground: bool
+    ) -> None:
+        done = self.mount(
+            is_foreground, "env:no-such-container", mountpoint, **swift.swift.environ()
+        )
+
+        refused(done, 1, "no container 'no-such-container'")
+        assert not os.path.ismount(mountpoint)
+
+    def test_no_credentials(self, mountpoint: Path, is_foreground: bool) -> None:
+        refused(self.mount(is_foreground, "env:", mountpoint), 2, "ST_AUTH", "OS_AUTH_URL")
+
+    def test_half_credentials(self, mountpoint: Path, is_foreground: bool) -> None:
+        done = self.mount(is_foreground, "env:", mountpoint, ST_AUTH=UNREACHABLE)
+
+        refused(done, 2, "ST_USER and ST_KEY")
+
+    def test_unknown_cloud(self, mountpoint: Path, is_foreground: bool) -> None:
+        refused(self.mount(is_foreground, "nocloud", mountpoint), 2, "nocloud", "clouds.yaml")
+
+    @pytest.mark.parametrize(
+        ("option", "word"),
+        [
+            ("nonsense=1", "nonsense"),
+            ("segment_size=1K", "at least 4096"),
+            ("segment_size=big", "not a size"),
+            ("segment_size", "needs a value"),
+            ("timeout=0", "more than 0"),
+            ("umask=99", "octal"),
+            ("ro=perhaps", "yes nor no"),
+        ],
+    )
+    def test_bad_option(
+        self, mountpoint: Path, is_foreground: bool, option: str, word: str
+    ) -> None:
+        refused(self.mount(is_foreground, "env:", mountpoint, "-o", option), 2, word)
+
+    def test_mount_point_missing(
+        self, swift: FaultySwift, tmp_path: Path, is_foreground: bool
+    ) -> None:
+        done = self.mount(is_foreground, "env:", tmp_path / "missing", **swift.swift.environ())
+
+        refused(done, 1, "does not exist")
+
+    def test_mount_point_not_empty(
+        self, swift: FaultySwift, mountpoint: Path, is_foreground: bool
+    ) -> None:
+        (mountpoint / "file").touch()
+
+        refused(
+            self.mount(is_foreground, "env:", mountpoint, **swift.swift.environ()),
+            1,
+            "not empty",
+        )
+
+    def test_mount_point_is_a_file(
+        self, swift: FaultySwift, tmp_path: Path, is_foreground: bool
+    ) -> None:
+        file = tmp_path / "file"
+        file.touch()
+
+        done = self.mount(is_foreground, "env:", file, **swift.swift.environ())
+
+        refused(done, 1, "not a directory")
+
+    def test_mount_point_in_use(
+        self, swift: FaultySwift, mount: Mounted, is_foreground: bool
+    ) -> None:
+        done = self.mount(is_foreground, "env:", mount.path, **swift.swift.environ())
+
+        refused(done, 1, "in use")
+
+    def test_mount_point_of_a_dead_mount(
+        self, swift: FaultySwift, tmp_path: Path, is_foreground: bool
+    ) -> None:
+        with mounted(tmp_path, swift.swift.environ()) as dead:
+            dead.process.kill()
+            dead.process.wait()
+
+            done = self.mount(is_foreground, "env:", dead.path, **swift.swift.environ())
+
+        refused(done, 1, "dead mount", "fusermount3 -uz")
+
+
+def test_the_command_returns_when_the_mount_serves_and_the_mount_stays(
+    swift: FaultySwift, mountpoint: Path, container: str
+) -> None:
+    log = mountpoint.parent / "log"
+    done = command(
+        "mount", "env:", mountpoint, "-o", f"log_file={log}", environ=swift.swift.environ()
+    )
+    try:
+        assert done.returncode == 0, done.stderr
+        assert container in os.listdir(mountpoint)
+    finally:
+        subprocess.run(["fusermount3", "-u", str(mountpoint)], check=True)
+    assert not os.path.ismount(mountpoint)
+    assert "mounted" in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_unmounts_cleanly(
+    swift: FaultySwift, mountpoint: Path, number: signal.Signals
+) -> None:
+    started = start_mount(
+        ["env:", str(mountpoint), "-o", f"log_file={mountpoint.parent / 'log'}"],
+        {**os.environ, **swift.swift.environ()},
+        is_detached=True,
+    )
+    assert started.is_serving, started.message
+
+    started.process.send_signal(number)
+    status = started.process.wait(20)
+
+    assert status == 0
+    assert not os.path.ismount(mountpoint)
+
+
+def test_a_signal_in_the_middle_of_a_copy_stores_no_part_of_it(
+    swift: FaultySwift, tmp_path: Path, container: str
+) -> None:
+    with mounted(tmp_path, swift.swift.environ(), "segment_size=64K,timeout=5") as running:
+        file = (running.path / container / "x").open("wb", buffering=0)
+        file.write(b"x" * 300_000)
+        running.process.terminate()
+        running.process.wait(30)
+        with pytest.raises(OSError):
+            file.close()
+
+    client = swift.connect()
+    names = [row["name"] for row in client.get_container(container)[1]]
+    segments = client.get_container(f"{container}_segments")[1]
+    client.close()
+    assert names == segments == []
+
+
+def test_a_read_only_mount_refuses_every_change(
+    swift: FaultySwift, tmp_path: Path, container: str
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "x", b"x")
+    client.close()
+
+    with mounted(tmp_path, swift.swift.environ(), "ro") as running:
+        directory = running.path / container
+        assert (directory / "x").read_bytes() == b"x"
+        for change in (
+            (directory / "x").unlink,
+            lambda: (directory / "y").write_bytes(b"y"),
+            lambda: (directory / "x").rename(directory / "y"),
+            (directory / "d").mkdir,
+            (running.path / "newcontainer").mkdir,
+            lambda: os.utime(directory / "x"),
+        ):
+            with pytest.raises(OSError, match="Read-only file system"):
+                change()
+
+
+def test_a_mount_can_be_rooted_in_a_container_and_a_prefix(
+    swift: FaultySwift, tmp_path: Path, container: str
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "a/b/x", b"x")
+    client.close()
+
+    source = f"env:{container}/a"
+    with mounted(tmp_path, swift.swift.environ(), source=source) as running:
+        assert (running.path / "b" / "x").read_bytes() == b"x"
+        (running.path / "y").write_bytes(b"y")
+        assert sorted(os.listdir(running.path)) == ["b", "y"]
+
+
+def test_no_secret_is_visible(swift: FaultySwift, tmp_path: Path, container: str) -> None:
+    key = swift.swift.key
+    token = swift.connect().get_auth()[1]
+    with mounted(tmp_path, swift.swift.environ()) as running:
+        (running.path / container / "x").write_bytes(b"x" * 100)
+        with open(f"/proc/{running.process.pid}/cmdline", "rb") as file:
+            seen = file.read().decode()
+        with open("/proc/mounts") as file:
+            seen += "".join(line for line in file if str(running.path) in line)
+        for path in (running.path / container, running.path / container / "x"):
+            seen += "".join(os.getxattr(path, name).decode() for name in os.listxattr(path))
+        seen += running.log.read_text()
+
+    assert "committed" in seen
+    assert f"={key}" not in seen
+    assert f":{key}@" not in seen
+    assert token not in seen

@@ -1,0 +1,290 @@
+"""Names through the kernel: directories, renames, removals, and what must not be touched."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import uuid
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.mount.test_writing import names_in, stored
+from tests.support.mounts import Mounted, run
+
+if TYPE_CHECKING:
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+
+def test_a_container_is_made_and_removed_like_a_directory(
+    swift: FaultySwift, mount: Mounted
+) -> None:
+    path = mount.path / f"new{uuid.uuid4().hex}"
+
+    path.mkdir()
+    listed = os.listdir(mount.path)
+    path.rmdir()
+
+    assert path.name in listed
+    assert not path.exists()
+
+
+def test_a_container_with_images_is_not_removed(mount: Mounted, container: str) -> None:
+    (mount.path / container / "x").write_bytes(b"x")
+
+    with pytest.raises(OSError) as caught:
+        (mount.path / container).rmdir()
+
+    assert caught.value.errno == errno.ENOTEMPTY
+
+
+def test_removing_a_container_removes_the_empty_one_that_we_made_for_segments(
+    swift: FaultySwift, mount: Mounted
+) -> None:
+    path = mount.path / f"new{uuid.uuid4().hex}"
+    path.mkdir()
+    (path / "x").write_bytes(b"x" * 300_000)
+    (path / "x").unlink()
+    assert f"{path.name}_segments" not in os.listdir(mount.path)
+
+    path.rmdir()
+
+    client = swift.connect()
+    names = [row["name"] for row in client.get_account()[1]]
+    assert path.name not in names
+    assert f"{path.name}_segments" not in names
+    client.close()
+
+
+def test_slashes_in_names_are_directories(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "a/b/c", b"deep")
+
+    assert (mount.path / container / "a" / "b" / "c").read_bytes() == b"deep"
+    assert os.listdir(mount.path / container) == ["a"]
+    assert os.listdir(mount.path / container / "a") == ["b"]
+    client.close()
+
+
+def test_an_empty_directory_is_kept_by_a_marker(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    (mount.path / container / "d").mkdir()
+
+    assert names_in(swift, container) == ["d/"]
+    assert os.listdir(mount.path / container) == ["d"]
+    (mount.path / container / "d").rmdir()
+    assert names_in(swift, container) == []
+
+
+def test_a_tree_is_removed_by_rm(swift: FaultySwift, mount: Mounted, container: str) -> None:
+    client = swift.connect()
+    for name in ("t/a", "t/b/c", "t/b/d"):
+        client.put_object(container, name, b"x")
+
+    run("rm", "-r", mount.path / container / "t")
+
+    assert names_in(swift, container) == []
+    client.close()
+
+
+@pytest.mark.parametrize("size", [10, 400_000])
+def test_rename_moves_no_segment(
+    swift: FaultySwift, mount: Mounted, container: str, size: int
+) -> None:
+    (mount.path / container / "old").write_bytes(b"r" * size)
+    segments = names_in(swift, f"{container}_segments") if size > 262_144 else []
+
+    (mount.path / container / "old").rename(mount.path / container / "new")
+
+    assert stored(swift, container, "new") == b"r" * size
+    assert names_in(swift, container) == ["new"]
+    assert os.listdir(mount.path / container) == ["new"]
+    if segments:
+        assert names_in(swift, f"{container}_segments") == segments
+
+
+def test_rename_over_an_image_replaces_it_and_its_segments(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    (mount.path / container / "old").write_bytes(b"1" * 400_000)
+    (mount.path / container / "new").write_bytes(b"2" * 300_000)
+
+    (mount.path / container / "old").replace(mount.path / container / "new")
+
+    assert stored(swift, container, "new") == b"1" * 400_000
+    assert len(names_in(swift, f"{container}_segments")) == 7
+
+
+def test_an_open_image_lives_through_its_rename(mount: Mounted, container: str) -> None:
+    path = mount.path / container / "old"
+    path.write_bytes(bytes(range(256)) * 20_000)
+    with path.open("rb", buffering=0) as file:
+        path.rename(mount.path / container / "new")
+        read = os.pread(file.fileno(), 256, 256 * 19_000)
+
+    assert read == bytes(range(256))
+
+
+def test_an_image_renamed_while_it_is_written_has_the_new_name(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "old"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"x" * 100)
+        path.rename(mount.path / container / "new")
+        file.write(b"y" * 100)
+
+    assert names_in(swift, container) == ["new"]
+    assert stored(swift, container, "new") == b"x" * 100 + b"y" * 100
+
+
+def test_directories_are_moved_by_copying(mount: Mounted, container: str) -> None:
+    (mount.path / container / "d").mkdir()
+    (mount.path / container / "d" / "x").write_bytes(b"x")
+
+    run("mv", mount.path / container / "d", mount.path / container / "e")
+
+    assert (mount.path / container / "e" / "x").read_bytes() == b"x"
+    assert not (mount.path / container / "d").exists()
+
+
+@pytest.mark.parametrize("size", [10, 400_000])
+def test_a_removed_image_can_be_read_to_its_last_close(
+    swift: FaultySwift, mount: Mounted, container: str, size: int
+) -> None:
+    path = mount.path / container / "x"
+    path.write_bytes(b"z" * size)
+
+    with path.open("rb", buffering=0) as file:
+        path.unlink()
+        gone = not path.exists()
+        listed = os.listdir(mount.path / container)
+        read = os.pread(file.fileno(), size, 0)
+
+    assert gone
+    assert listed == []
+    assert read == b"z" * size
+
+
+def test_a_name_that_would_become_a_segment_of_an_image_is_refused(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    image_id = str(uuid.uuid4())
+    client = swift.connect()
+    client.put_object(container, f"{image_id}-00001", b"segment")
+    client.put_object(
+        container, image_id, b"", headers={"X-Object-Manifest": f"{container}/{image_id}-"}
+    )
+
+    with pytest.raises(PermissionError):
+        (mount.path / container / f"{image_id}-notes").write_bytes(b"x")
+
+    assert os.listdir(mount.path / container) == [image_id]
+    assert (mount.path / container / image_id).read_bytes() == b"segment"
+    client.close()
+
+
+def test_names_that_posix_cannot_hold_are_not_shown(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    storage_url, token = swift.connect().get_auth()
+    address = urlsplit(storage_url)
+    client = http.client.HTTPConnection(address.netloc)  # swiftclient resolves the dots
+    for name in ("good", "a//b", "..", "./x", "d/../e", "y" * 300):
+        headers = {"X-Auth-Token": token}
+        client.request("PUT", f"{address.path}/{container}/{name}", b"x", headers)
+        client.getresponse().read()
+    client.close()
+
+    assert sorted(os.listdir(mount.path / container)) == ["a", "d", "good"]
+    assert os.listdir(mount.path / container / "a") == []
+    assert os.listdir(mount.path / container / "d") == []
+
+
+def test_unicode_and_odd_characters_survive(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    names = ["ü ? & % # +", "日本", "new\nline", "quote'\""]
+    for name in names:
+        (mount.path / container / name).write_bytes(name.encode() * 50_000)
+
+    assert sorted(os.listdir(mount.path / container)) == sorted(names)
+    for name in names:
+        assert stored(swift, container, name) == name.encode() * 50_000
+        (mount.path / container / name).rename(mount.path / container / f"{name}2")
+        (mount.path / container / f"{name}2").unlink()
+    assert names_in(swift, f"{container}_segments") == []
+
+
+def test_files_beside_containers_links_and_devices_are_refused(
+    mount: Mounted, container: str
+) -> None:
+    (mount.path / container / "x").write_bytes(b"x")
+
+    with pytest.raises(PermissionError):
+        (mount.path / "file").write_bytes(b"x")
+    with pytest.raises(PermissionError):
+        (mount.path / container / "link").hardlink_to(mount.path / container / "x")
+    with pytest.raises(PermissionError):
+        (mount.path / container / "link").symlink_to("x")
+    with pytest.raises(PermissionError):
+        os.mkfifo(mount.path / container / "fifo")
+
+
+def test_mtime_and_mode_are_stored_and_a_dlo_stays_one(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "s/1", b"one")
+    client.put_object(container, "dlo", b"", headers={"X-Object-Manifest": f"{container}/s/"})
+    path = mount.path / container / "dlo"
+
+    os.utime(path, (1_300_000_000.125, 1_300_000_000.125))
+    path.chmod(0o640)
+
+    headers = client.head_object(container, "dlo")
+    assert headers["x-object-meta-mtime"] == "1300000000.125000000"
+    assert headers["x-object-meta-mode"] == "0640"
+    assert path.read_bytes() == b"one"
+    assert path.stat().st_mtime == 1_300_000_000.125
+    assert path.stat().st_mode & 0o7777 == 0o640
+    client.close()
+
+
+def test_attributes_say_where_an_image_is_and_who_may_read(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    client.post_container(container, {"X-Container-Read": "other:other"})
+    (mount.path / container / "x").write_bytes(b"x")
+    path = mount.path / container
+
+    where = f"swift+{swift.swift.storage_url}/{container}"
+    assert os.getxattr(path, "user.swift.location").decode() == where
+    assert os.getxattr(path / "x", "user.swift.location").decode() == f"{where}/x"
+    assert os.getxattr(path / "x", "user.swift.etag") == b"9dd4e461268c8034f5c8564e155c67a6"
+    assert os.getxattr(path, "user.swift.acl.read") == b"other:other"
+    assert os.listxattr(path) == ["user.swift.location", "user.swift.acl.read"]
+    with pytest.raises(OSError) as missing:
+        os.getxattr(path, "user.swift.acl.write")
+    with pytest.raises(OSError) as foreign:
+        os.getxattr(path, "security.selinux")
+    assert missing.value.errno == errno.ENODATA
+    assert foreign.value.errno == errno.EOPNOTSUPP
+    client.close()
+
+
+def test_statfs_answers_from_memory(swift: FaultySwift, mount: Mounted) -> None:
+    swift.control.clear()
+
+    usage = os.statvfs(mount.path)
+
+    assert usage.f_bavail > 0
+    assert swift.control.journal() == []

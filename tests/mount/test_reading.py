@@ -1,0 +1,158 @@
+"""Images that others wrote, read through the kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.fault_control import Fault
+from tests.support.mounts import Mounted, run
+
+if TYPE_CHECKING:
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+SWIFT_CLI = Path(sys.executable).parent / "swift"
+
+
+def upload(swift: FaultySwift, container: str, file: Path, *arguments: str) -> None:
+    """Upload with the swift CLI, under the file's own name."""
+    who = ["-A", swift.swift.auth_url, "-U", swift.swift.user, "-K", swift.swift.key]
+    name = ["--object-name", file.name]
+    run(SWIFT_CLI, *who, "upload", container, file, *name, *arguments)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    file = tmp_path / "image.raw"
+    file.write_bytes(random.Random(1).randbytes(3_000_001))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "manifest"),
+    [((), None), (("-S", "500000"), "slo"), (("-S", "500000", "--use-dlo"), "dlo")],
+    ids=["plain", "slo", "dlo"],
+)
+def test_what_the_swift_cli_uploads_is_read_byte_for_byte(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path, arguments, manifest
+) -> None:
+    upload(swift, container, image, *arguments)
+
+    file = mount.path / container / image.name
+
+    assert file.read_bytes() == image.read_bytes()
+    assert file.stat().st_size == image.stat().st_size
+    assert os.listdir(mount.path / container) == [image.name]
+    if manifest:
+        assert os.getxattr(file, "user.swift.manifest").decode() == manifest
+        assert f"{container}_segments" not in os.listdir(mount.path)
+
+
+def test_any_range_of_a_segmented_image_is_right(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    upload(swift, container, image, "-S", "70001")
+    expected = image.read_bytes()
+    chance = random.Random(2)
+
+    with (mount.path / container / image.name).open("rb", buffering=0) as file:
+        for _ in range(200):
+            offset, size = chance.randrange(len(expected) + 10), chance.randrange(300_000)
+            assert os.pread(file.fileno(), size, offset) == expected[offset : offset + size]
+
+
+def test_the_mtime_that_the_swift_cli_stored_is_shown(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    os.utime(image, (1_500_000_000.25, 1_500_000_000.25))
+
+    upload(swift, container, image)
+
+    assert (mount.path / container / image.name).stat().st_mtime == 1_500_000_000.25
+
+
+def test_a_connection_that_breaks_is_resumed_at_the_next_byte(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    upload(swift, container, image)
+    swift.control.clear()
+    swift.control.inject(Fault(method="GET", target=image.name, count=2, cut_after=100_000))
+
+    data = (mount.path / container / image.name).read_bytes()
+
+    assert data == image.read_bytes()
+    harmed = [r for r in swift.control.journal() if r.method == "GET" and r.harmed]
+    assert len(harmed) == 2
+
+
+def test_an_image_that_cannot_be_fetched_is_an_error_and_never_short(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    upload(swift, container, image)
+    os.listdir(mount.path / container)
+    swift.control.inject(Fault(method="GET", target=image.name, count=None, status=403))
+
+    with pytest.raises(OSError) as caught:
+        (mount.path / container / image.name).read_bytes()
+
+    assert caught.value.errno in {errno.EACCES, errno.EIO}
+
+
+def test_an_image_replaced_while_it_is_open_is_never_mixed(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "x", b"a" * 6_000_000)
+    with (mount.path / container / "x").open("rb", buffering=0) as file:
+        first = os.pread(file.fileno(), 4096, 0)
+        client.put_object(container, "x", b"b" * 6_000_000)
+
+        with pytest.raises(OSError) as caught:
+            os.pread(file.fileno(), 4096, 5_500_000)
+
+    assert first == b"a" * 4096
+    assert caught.value.errno == errno.ESTALE
+    assert (mount.path / container / "x").read_bytes() == b"b" * 6_000_000
+    client.close()
+
+
+def test_an_empty_dlo_and_an_empty_object_are_empty_files(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    client.put_object(container, "plain", b"")
+    client.put_object(
+        container, "dlo", b"", headers={"X-Object-Manifest": f"{container}/nothing-"}
+    )
+
+    assert (mount.path / container / "plain").read_bytes() == b""
+    assert (mount.path / container / "dlo").read_bytes() == b""
+    client.close()
+
+
+def test_qemu_img_works_on_a_qcow2_in_the_mount(mount: Mounted, container: str, tmp_path: Path):
+    raw, local, back = tmp_path / "disk.raw", tmp_path / "disk.qcow2", tmp_path / "back.raw"
+    with raw.open("wb") as file:
+        file.truncate(20 * 1024**2)
+        for offset in (0, 5_000_000, 19_000_000):
+            file.seek(offset)
+            file.write(random.Random(offset).randbytes(700_000))
+    run("qemu-img", "convert", "-O", "qcow2", raw, local)
+    remote = mount.path / container / "disk.qcow2"
+
+    run("cp", local, remote)
+
+    assert remote.read_bytes() == local.read_bytes()
+    assert "file format: qcow2" in run("qemu-img", "info", remote)
+    assert "No errors" in run("qemu-img", "check", remote)
+    assert "identical" in run("qemu-img", "compare", remote, raw)
+    run("qemu-img", "convert", "-O", "raw", remote, back)
+    assert back.read_bytes() == raw.read_bytes()

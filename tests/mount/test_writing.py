@@ -1,0 +1,274 @@
+"""Images written through the kernel, looked at with Swift's own client."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.fault_control import Fault
+from tests.support.mounts import Mounted, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+
+def names_in(swift: FaultySwift, container: str) -> list[str]:
+    client = swift.connect()
+    try:
+        return [row["name"] for row in client.get_container(container)[1]]
+    finally:
+        client.close()
+
+
+def stored(swift: FaultySwift, container: str, name: str) -> bytes:
+    client = swift.connect()
+    try:
+        return client.get_object(container, name)[1]
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 262_143])
+def test_a_small_image_is_one_object(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path, size: int
+) -> None:
+    local = tmp_path / "x"
+    local.write_bytes(random.Random(size).randbytes(size))
+
+    run("cp", local, mount.path / container / "x")
+
+    assert stored(swift, container, "x") == local.read_bytes()
+    assert names_in(swift, container) == ["x"]
+
+
+@pytest.mark.parametrize("size", [262_144, 327_680, 1_000_001])
+def test_a_larger_image_is_an_slo_whose_segments_are_hidden(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path, size: int
+) -> None:
+    local = tmp_path / "x"
+    local.write_bytes(random.Random(size).randbytes(size))
+
+    run("cp", local, mount.path / container / "x")
+
+    assert stored(swift, container, "x") == local.read_bytes()
+    file = mount.path / container / "x"
+    assert file.read_bytes() == local.read_bytes()
+    segments = json.loads(os.getxattr(file, "user.swift.segments"))
+    assert [s["size"] for s in segments[:-1]] == [65_536] * (len(segments) - 1)
+    assert len(names_in(swift, f"{container}_segments")) == len(segments) == -(-size // 65_536)
+    assert f"{container}_segments" not in os.listdir(mount.path)
+
+
+def test_removing_an_image_removes_its_segments(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    file = mount.path / container / "x"
+    file.write_bytes(b"x" * 500_000)
+    assert names_in(swift, f"{container}_segments")
+
+    file.unlink()
+
+    assert names_in(swift, container) == names_in(swift, f"{container}_segments") == []
+    assert not file.exists()
+
+
+def test_overwriting_a_large_image_removes_the_segments_of_the_old_one(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path
+) -> None:
+    file = mount.path / container / "x"
+    file.write_bytes(b"x" * 500_000)
+    before = names_in(swift, f"{container}_segments")
+    local = tmp_path / "new"
+    local.write_bytes(b"y" * 300_000)
+
+    run("cp", local, file)
+
+    after = names_in(swift, f"{container}_segments")
+    assert stored(swift, container, "x") == b"y" * 300_000
+    assert len(after) == 5
+    assert not set(before) & set(after)
+
+
+def test_until_close_everybody_sees_the_old_image(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+    path.write_bytes(b"old")
+
+    with path.open("wb") as file:
+        file.write(b"n" * 1_000_000)
+        file.flush()
+        during = stored(swift, container, "x")
+
+    assert during == b"old"
+    assert stored(swift, container, "x") == b"n" * 1_000_000
+
+
+def test_a_shell_redirection_keeps_the_old_image_until_there_is_a_new_one(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+    path.write_bytes(b"old")
+    swift.control.clear()
+
+    subprocess.run(f"(echo a; echo b) > {path}", shell=True, check=True)
+
+    assert stored(swift, container, "x") == b"a\nb\n"
+    puts = [r for r in swift.control.journal() if r.method == "PUT"]
+    assert all(r.bytes_received for r in puts)
+
+
+def test_emptying_an_image_is_stored(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+    path.write_bytes(b"old")
+
+    subprocess.run(f": > {path}", shell=True, check=True)
+    os.listdir(mount.path / container)
+
+    assert stored(swift, container, "x") == b""
+
+
+def test_an_error_of_the_upload_is_told_at_close_and_nothing_is_left(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    client.post_container(container, {"X-Container-Meta-Quota-Bytes": "10"})
+    file = (mount.path / container / "x").open("wb", buffering=0)
+    file.write(b"x" * 1000)
+
+    with pytest.raises(OSError) as caught:
+        file.close()
+
+    assert caught.value.errno == errno.EDQUOT
+    assert names_in(swift, container) == []
+    client.close()
+
+
+def test_segments_of_an_image_that_could_not_be_stored_are_removed(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    swift.control.inject(Fault(method="PUT", target="multipart-manifest=put", status=403))
+    file = (mount.path / container / "x").open("wb", buffering=0)
+    file.write(b"x" * 300_000)
+
+    with pytest.raises(OSError) as caught:
+        file.close()
+    run("sync", "-f", mount.path)
+
+    assert caught.value.errno == errno.EACCES
+    for _ in range(50):
+        if not names_in(swift, f"{container}_segments"):
+            break
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert names_in(swift, f"{container}_segments") == []
+    assert not (mount.path / container / "x").exists()
+
+
+def test_writing_before_the_end_is_refused_and_stores_nothing(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    fd = os.open(mount.path / container / "x", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"0123456789")
+
+    with pytest.raises(OSError) as caught:
+        os.pwrite(fd, b"x", 3)
+    with pytest.raises(OSError):
+        os.close(fd)
+
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert names_in(swift, container) == []
+
+
+def test_holes_of_a_sparse_copy_are_zeros(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path
+) -> None:
+    local = tmp_path / "sparse"
+    with local.open("wb") as file:
+        file.seek(900_000)
+        file.write(b"data")
+        file.truncate(2_000_000)
+
+    run("cp", "--sparse=always", local, mount.path / container / "sparse")
+
+    assert stored(swift, container, "sparse") == local.read_bytes()
+
+
+def test_what_is_written_can_be_read_before_it_is_stored(
+    mount: Mounted, container: str
+) -> None:
+    data = random.Random(5).randbytes(400_000)
+
+    with (mount.path / container / "x").open("w+b", buffering=0) as file:
+        file.write(data)
+        read = os.pread(file.fileno(), len(data), 0)
+
+    assert read == data
+
+
+def test_rsync_copies_once_and_then_nothing(
+    swift: FaultySwift, mount: Mounted, container: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "small").write_bytes(b"small")
+    (source / "deep" / "large").write_bytes(random.Random(3).randbytes(600_000))
+    os.utime(source / "small", (1_400_000_000.5, 1_400_000_000.5))
+    target = mount.path / container
+    run("rsync", "-a", "--delete", f"{source}/", f"{target}/")
+
+    second = run("rsync", "-a", "--delete", "--itemize-changes", f"{source}/", f"{target}/")
+
+    assert (target / "deep" / "large").read_bytes() == (source / "deep" / "large").read_bytes()
+    assert (target / "small").stat().st_mtime == 1_400_000_000.5
+    assert [line for line in second.splitlines() if line.startswith(("<", ">"))] == []
+
+
+def test_an_image_changed_by_another_host_meanwhile_is_not_overwritten(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+    path.write_bytes(b"old")
+    file = path.open("wb", buffering=0)
+    file.write(b"ours")
+    client = swift.connect()
+    client.put_object(container, "x", b"theirs")
+
+    with pytest.raises(OSError) as caught:
+        file.close()
+
+    assert caught.value.errno == errno.ESTALE
+    assert stored(swift, container, "x") == b"theirs"
+    client.close()
+
+
+def test_a_lost_answer_to_the_manifest_loses_nothing(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    data = random.Random(6).randbytes(300_000)
+    swift.control.inject(Fault(method="PUT", target="multipart-manifest=put", lose_answer=True))
+
+    (mount.path / container / "x").write_bytes(data)
+
+    assert stored(swift, container, "x") == data
+
+
+def test_a_token_that_is_refused_meanwhile_is_renewed(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    swift.control.forget_tokens()
+
+    (mount.path / container / "x").write_bytes(b"x" * 300_000)
+
+    assert stored(swift, container, "x") == b"x" * 300_000
