@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -263,7 +264,8 @@ def test_a_mount_can_be_rooted_in_a_container_and_a_prefix(
 
 def test_no_secret_is_visible(swift: FaultySwift, tmp_path: Path, container: str) -> None:
     key = swift.swift.key
-    token = swift.connect().get_auth()[1]
+    with contextlib.closing(swift.connect()) as connection:
+        token = connection.get_auth()[1]
     with mounted(tmp_path, swift.swift.environ()) as running:
         (running.path / container / "x").write_bytes(b"x" * 100)
         with open(f"/proc/{running.process.pid}/cmdline", "rb") as file:

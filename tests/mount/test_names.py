@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import os
@@ -194,7 +195,8 @@ def test_a_name_that_would_become_a_segment_of_an_image_is_refused(
 def test_names_that_posix_cannot_hold_are_not_shown(
     swift: FaultySwift, mount: Mounted, container: str
 ) -> None:
-    storage_url, token = swift.connect().get_auth()
+    with contextlib.closing(swift.connect()) as connection:
+        storage_url, token = connection.get_auth()
     address = urlsplit(storage_url)
     client = http.client.HTTPConnection(address.netloc)  # swiftclient resolves the dots
     for name in ("good", "a//b", "..", "./x", "d/../e", "y" * 300):

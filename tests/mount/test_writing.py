@@ -30,7 +30,7 @@ def names_in(swift: FaultySwift, container: str) -> list[str]:
         client.close()
 
 
-def stored(swift: FaultySwift, container: str, name: str) -> bytes:
+def stored(swift: FaultySwift, container: str, name: str) -> object:
     client = swift.connect()
     try:
         return client.get_object(container, name)[1]
