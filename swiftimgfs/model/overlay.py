@@ -2,29 +2,38 @@
 
 A container's listing is updated some time after its objects. Our own changes must show at
 once, and until the listing shows them; what somebody else did after us must show too. So a
-change stays here until a listing has the same version of the image, or a newer one.
+change stays here until a listing has the same version of the image, or a newer one, and
+for `LONGEST_LAG` at most: a time told by Swift with a PUT is rounded to the second, so that
+what somebody else did within that second cannot be told from what was before.
 Nothing here awaits.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import ImageInfo, ObjectRow
+
+
+# Seconds after which a listing is believed: updates that Swift puts off take less.
+LONGEST_LAG: Final = 60.0
 
 
 @dataclass(slots=True)
 class _Changes:
     """Our changes in one directory, by component.
 
-    `removed` has when the version that we removed had been stored, in Swift's own time.
+    `removed` has when the version that we removed had been stored, in Swift's own time, and
+    `at` when we did what we did to an image, in ours.
     """
 
+    at: dict[str, float] = field(default_factory=dict)
     images: dict[str, ImageInfo] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     directories: dict[str, bool] = field(default_factory=dict)
@@ -33,12 +42,15 @@ class _Changes:
 class Overlay:
     """Our changes, directory by directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Tell the time by `clock`, in seconds."""
+        self._clock = clock
         self._changes: dict[StorePath, _Changes] = {}
 
     def stored(self, path: StorePath, info: ImageInfo) -> None:
         """Note that `path` is this image now."""
         changes = self._of(path.parent)
+        changes.at[path.component] = self._clock()
         changes.images[path.component] = info
         changes.removed.pop(path.component, None)
         changes.directories.pop(path.component, None)
@@ -46,13 +58,14 @@ class Overlay:
     def removed(self, path: StorePath, info: ImageInfo | None) -> None:
         """Note that there is no image `path` any more; None when Swift never had it."""
         changes = self._of(path.parent)
+        changes.at[path.component] = self._clock()
         changes.images.pop(path.component, None)
         if info is not None:
             changes.removed[path.component] = info.last_modified_ns
 
     def is_removed(self, path: StorePath, last_modified_ns: int) -> bool:
         """Return whether this version of an image is one that we removed."""
-        changes = self._changes.get(path.parent)
+        changes = self._recent(path.parent)
         removed = changes.removed.get(path.component) if changes else None
         return removed is not None and last_modified_ns <= removed
 
@@ -71,7 +84,7 @@ class Overlay:
 
     def settle(self, directory: StorePath, component: str, row: ObjectRow) -> bool:
         """Return whether a listing's row is to be believed; our change is then forgotten."""
-        changes = self._changes.get(directory)
+        changes = self._recent(directory)
         if changes is None:
             return True
         if (removed := changes.removed.get(component)) is not None:
@@ -87,13 +100,24 @@ class Overlay:
 
     def images_of(self, directory: StorePath) -> Iterator[tuple[str, ImageInfo]]:
         """Yield what we stored in a directory and no listing has shown yet."""
-        changes = self._changes.get(directory)
+        changes = self._recent(directory)
         yield from list(changes.images.items()) if changes else ()
 
     def directories_of(self, directory: StorePath) -> Iterator[tuple[str, bool]]:
         """Yield what we made (True) and removed (False) in a directory."""
         changes = self._changes.get(directory)
         yield from list(changes.directories.items()) if changes else ()
+
+    def _recent(self, directory: StorePath) -> _Changes | None:
+        """Return the changes in a directory, rid of those that every listing shows by now."""
+        changes = self._changes.get(directory)
+        if changes is not None:
+            oldest = self._clock() - LONGEST_LAG
+            for component in [c for c, at in changes.at.items() if at < oldest]:
+                del changes.at[component]
+                changes.images.pop(component, None)
+                changes.removed.pop(component, None)
+        return changes
 
     def _of(self, directory: StorePath) -> _Changes:
         return self._changes.setdefault(directory, _Changes())

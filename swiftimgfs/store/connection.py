@@ -257,8 +257,7 @@ class ConnectionPool:
             except BaseException:
                 connection.close()
                 raise
-        headers = swiftclient.client.resp_header_dict(response)
-        return connection, Response(response.status, headers, body)
+        return connection, Response(response.status, _headers_of(response), body)
 
     def _send_for_body(
         self, request: Request, connection: swiftclient.client.HTTPConnection | None
@@ -270,7 +269,7 @@ class ConnectionPool:
                     _raise_for_status(request, response, response.read())
                 finally:
                     connection.close()
-        return connection, swiftclient.client.resp_header_dict(response)
+        return connection, _headers_of(response)
 
     def _start(
         self, request: Request, connection: swiftclient.client.HTTPConnection | None
@@ -285,9 +284,10 @@ class ConnectionPool:
                 timeout=self._transport.timeout,
             )
         account = connection.parsed_url.path.rstrip("/") if request.is_below_account else ""
-        headers = {"X-Auth-Token": access.token, **request.headers}
+        texts = {"X-Auth-Token": access.token, **request.headers}
+        headers = {key: value.encode() for key, value in texts.items()}
         if isinstance(request.body, Payload):
-            headers["ETag"] = request.body.md5()
+            headers["ETag"] = request.body.md5().encode()
         try:
             connection.request(request.method, account + request.target, request.body, headers)
             response = connection.getresponse()
@@ -360,6 +360,19 @@ def _quoted(name: str) -> str:
     """
     parts = quote(name).split("/")
     return "/".join(p.replace(".", "%2E") if p in {".", ".."} else p for p in parts)
+
+
+def _headers_of(response: swiftclient.client.requests.Response) -> dict[str, str]:
+    """Return headers by lower-cased name, as Swift keeps them: UTF-8, still quoted.
+
+    swiftclient's own dictionary unquotes them; sent back in a POST, a manifest's header
+    would then name other segments.
+    """
+    headers = {}
+    for key, value in response.headers.items():
+        raw = value.encode("latin-1")  # what http.client decoded it with
+        headers[key.lower()] = raw.decode(errors="replace")
+    return headers
 
 
 def _raise_for_status(

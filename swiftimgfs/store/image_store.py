@@ -192,12 +192,18 @@ class ImageStore:
     async def head_image(self, container: str, name: str) -> ImageInfo:
         """Return what the image is now.
 
-        A DLO of 10,000 segments or more has no Content-Length: its size is then added up.
+        Of a DLO with more segments than a page of the listing has, Swift tells the size and
+        the etag of the manifest object itself (unquoted, where those of a large object are
+        quoted): they are then made from the whole listing.
         """
         response = await self._pool.request(Request("HEAD", container, name))
         info = records.image_info(container, name, response.headers)
-        if info.dlo and "content-length" not in response.headers:
-            return replace(info, size=(await self.resolve(info)).layout.size)
+        if info.dlo and not response.headers.get("etag", "").startswith('"'):
+            image = await self.resolve(info)
+            etags = [
+                e.source.etag for e in image.layout.extents if isinstance(e.source, Stored)
+            ]
+            return replace(info, size=image.layout.size, etag=large_objects.slo_etag(etags))
         return info
 
     async def resolve(self, info: ImageInfo) -> StoredImage:

@@ -52,9 +52,16 @@ def parse_slo(manifest: bytes) -> list[Segment | bytes]:
         StoreRefusedError: This is not the JSON that Swift documents.
     """
     try:
-        return [_parse_row(row) for row in json.loads(manifest)]
+        return [_parse_row(row) for row in _parse_rows(manifest)]
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as exc:
         raise errors.StoreRefusedError(f"not an SLO manifest: {exc!r}") from exc
+
+
+def _parse_rows(manifest: bytes) -> list[dict[str, object]]:
+    rows = json.loads(manifest)
+    if not isinstance(rows, list):
+        raise TypeError("no list of rows")
+    return rows
 
 
 def _parse_row(row: dict[str, object]) -> Segment | bytes:
@@ -66,6 +73,8 @@ def _parse_row(row: dict[str, object]) -> Segment | bytes:
     if row.get("range"):
         # Swift has resolved open ranges when it stored the manifest: "first-last" it is.
         first, last = (int(text) for text in str(row["range"]).split("-"))
+    if not 0 <= first <= last + 1 <= size:
+        raise ValueError(f"bytes {first}-{last} of {size}")
     return Segment(
         container,
         name,

@@ -232,12 +232,13 @@ class ImageWriter:
             info = await self._store.put_object(
                 container, name, payload, self._headers, is_new=self._must_be_new
             )
-        except errors.ExistsError as failure:
+        except (errors.ExistsError, errors.StoreUnavailableError) as failure:
             etag = payload.md5() if isinstance(payload, Payload) else EMPTY_MD5
             info = await self._ours_after_all(etag, failure)
         return info, None
 
     async def _put_large(self) -> tuple[ImageInfo, Segment | None]:
+        self._check_count(len(self._full) + bool(self._tail.size))
         await self._uploader.restart_failed(self._full)
         tail = []
         if self._tail.size:
@@ -322,9 +323,12 @@ class ImageWriter:
             if self._tail.size < max(size, 1):
                 return
             self._raise_upload_failure()
-            if len(self._full) >= self._uploader.plan.most_segments - 1:
-                raise errors.TooLargeError(f"{self.name}: more segments than a manifest names")
+            self._check_count(len(self._full) + 1)
             self._full.append(await self._uploader.start(self._tail.cut(size), size))
+
+    def _check_count(self, segments: int) -> None:
+        if segments > self._uploader.plan.most_segments:
+            raise errors.TooLargeError(f"{self.name}: more segments than a manifest names")
 
     def _raise_upload_failure(self) -> None:
         """Tell an application at once that what it goes on to write will not be stored."""
