@@ -110,6 +110,12 @@ class CorruptDataError(SwiftImgFsError):
     is_transient = True
 
 
+class BusyError(SwiftImgFsError):
+    """Somebody on this host is at it, and both cannot have their way."""
+
+    errno = errno.EBUSY
+
+
 class BadHandleError(SwiftImgFsError):
     """A file handle that is not open, or not open for this."""
 

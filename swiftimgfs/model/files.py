@@ -83,9 +83,7 @@ class OpenFiles:
         """
         access = flags & os.O_ACCMODE
         may_write = access != os.O_RDONLY
-        has_changed = False
-        if (current := self._current.get(inode)) is None or current.writer is None:
-            has_changed = await self._refresh(inode)
+        has_changed = not self.is_being_written(inode) and await self._refresh(inode)
         if may_write and flags & os.O_TRUNC:
             self.check_may_change(inode)
             image = self._start_version(inode, await self._current_version(inode))
@@ -268,7 +266,7 @@ class OpenFiles:
     async def _current_version(self, inode: Inode) -> OpenImage:
         """Return the version that is there now, shared with the handles that see it already."""
         image = self._current.get(inode)
-        if image is not None and (image.writer or _is_version(image, inode)):
+        if image is not None and (self.is_being_written(inode) or _is_version(image, inode)):
             return image
         assert inode.info is not None  # noqa: S101  # a file that was looked up
         stored = await self._store.resolve(inode.info)
@@ -279,8 +277,8 @@ class OpenFiles:
 
     def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
         """Return an empty next version of an image, being written."""
-        if replaced is not None and replaced.writer is not None:
-            raise errors.NotSupportedError(f"{inode.path}: is being written already")
+        if replaced is not None and replaced.writer is not None and replaced.writer.is_dirty:
+            raise errors.BusyError(f"{inode.path}: is being written through another handle")
         image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
         self._start_writing(image, replaced.stored if replaced else None)
         self._current[inode] = image

@@ -272,3 +272,27 @@ def test_a_token_that_is_refused_meanwhile_is_renewed(
     (mount.path / container / "x").write_bytes(b"x" * 300_000)
 
     assert stored(swift, container, "x") == b"x" * 300_000
+
+
+def test_one_write_after_the_other_is_stored_however_fast(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+
+    for number in range(30):
+        path.write_bytes(f"{number}".encode())
+
+    assert stored(swift, container, "x") == b"29"
+
+
+def test_a_second_writer_of_an_unfinished_image_is_told_to_wait(
+    mount: Mounted, container: str
+) -> None:
+    path = mount.path / container / "x"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"first")
+        with pytest.raises(OSError) as caught:
+            path.open("wb").close()
+
+    assert caught.value.errno == errno.EBUSY
+    assert path.read_bytes() == b"first"
