@@ -177,7 +177,8 @@ def identity_from_cloud(name: str, transport: TransportOptions) -> Identity:
         ConfigError: There is no such cloud, or its entry is not complete.
     """
     try:
-        config = openstack.config.OpenStackConfig(load_envvars=False)
+        # With the variables: OS_CLIENT_CONFIG_FILE says where clouds.yaml is.
+        config = openstack.config.OpenStackConfig(load_envvars=True)
     except openstack.exceptions.ConfigException as exc:
         raise errors.ConfigError(f"clouds.yaml: {exc}") from exc
     if name not in config.get_cloud_names():

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from swiftimgfs.mount_process import start_mount
 from tests.support.cloud import Cloud, cloud
 from tests.support.glance import GlanceOptions
 from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.glance import GlanceStore
 
@@ -120,3 +122,57 @@ def test_an_image_that_glance_owns_is_not_changed(
         os.truncate(path, 0)
 
     assert path.read_bytes() == b"x" * 1000
+
+
+def test_a_cloud_of_clouds_yaml_is_mounted_by_its_name(
+    openstack: Cloud, tmp_path: Path
+) -> None:
+    variables = openstack.environ(user="demo", project="demo")
+    file = tmp_path / "clouds.yaml"
+    file.write_text(
+        f"""
+clouds:
+  mycloud:
+    region_name: {variables["OS_REGION_NAME"]}
+    auth:
+      auth_url: {variables["OS_AUTH_URL"]}
+      username: {variables["OS_USERNAME"]}
+      password: {variables["OS_PASSWORD"]}
+      project_name: {variables["OS_PROJECT_NAME"]}
+      user_domain_name: {variables["OS_USER_DOMAIN_NAME"]}
+      project_domain_name: {variables["OS_PROJECT_DOMAIN_NAME"]}
+"""
+    )
+
+    with mounted(tmp_path, {"OS_CLIENT_CONFIG_FILE": str(file)}, source="mycloud") as running:
+        (running.path / "mine").mkdir()
+        (running.path / "mine" / "x").write_bytes(b"x")
+        location = os.getxattr(running.path / "mine" / "x", "user.swift.location").decode()
+
+    assert location == f"swift+{openstack.storage_url('demo')}/mine/x"
+
+
+def test_who_may_only_read_is_refused_by_swift(openstack: Cloud, tmp_path: Path) -> None:
+    owner = openstack.environ(user="demo", project="demo")
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "reader").mkdir()
+    with mounted(tmp_path / "owner", owner) as running:
+        (running.path / "shared").mkdir()
+        (running.path / "shared" / "x").write_bytes(b"x")
+
+    reader = openstack.environ(user="reader", project="demo")
+    with mounted(tmp_path / "reader", reader) as running:
+        read = (running.path / "shared" / "x").read_bytes()
+        with pytest.raises(PermissionError):
+            (running.path / "shared" / "y").write_bytes(b"y")
+
+    assert read == b"x"
+
+
+def test_a_wrong_keystone_password_is_one_line(openstack: Cloud, tmp_path: Path) -> None:
+    environ = {**openstack.environ(), "OS_PASSWORD": "wrong"}
+
+    started = start_mount(["env:", str(tmp_path)], {**os.environ, **environ}, is_detached=True)
+
+    assert started.process.returncode == 1
+    assert "Keystone refused the credentials" in started.message
