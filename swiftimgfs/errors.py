@@ -158,6 +158,10 @@ class NotSupportedError(SwiftImgFsError):
     errno = errno.EOPNOTSUPP
 
 
+class ForeignAttributeError(NotSupportedError):
+    """An extended attribute of a kind that is not kept here; tools ask and set them untold."""
+
+
 class ReadOnlyError(SwiftImgFsError):
     """A change through a read-only mount."""
 

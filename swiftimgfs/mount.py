@@ -154,6 +154,8 @@ async def _check_root(config: Config, store: ImageStore) -> None:
         await store.head_container(root.container)
     except errors.NotFoundError:
         raise errors.NotFoundError(f"there is no container {root.container!r}") from None
+    if root.name and not (await store.list_page(root.container, root.prefix, limit=1)).has_any:
+        raise errors.NotFoundError(f"there is no directory {root.name!r} in {root.container!r}")
 
 
 def _attach(config: Config, operations: ImageOperations) -> None:

@@ -33,6 +33,15 @@ options (-o NAME=VALUE,...; sizes take K, M, G or T):
 """
 
 
+class OneLineFormatter(logging.Formatter):
+    """One line per event, whatever is in a name that somebody gave an image."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """Return the line with control characters escaped."""
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> None:
@@ -109,16 +118,13 @@ def _set_up_logging(config: Config, *, is_debug: bool, to_file: bool) -> None:
             Path(config.log_file) if config.log_file else _default_log_file(config.mountpoint)
         )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if config.log_file is None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handler = logging.FileHandler(path, encoding="utf-8")
         except OSError as exc:
             raise errors.ConfigError(f"log_file {path}: {exc.strerror}") from exc
-    level = logging.DEBUG if is_debug else logging.INFO
-    logging.basicConfig(
-        level=level,
-        handlers=[handler],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if is_debug else logging.INFO, handlers=[handler])
     # The clients' own debug output shows headers, and so the beginning of tokens.
     for name in (
         "swiftclient",

@@ -42,7 +42,7 @@ T = TypeVar("T")
 EXPECTED = (
     errors.NotFoundError,
     errors.NoSuchAttributeError,
-    errors.NotSupportedError,
+    errors.ForeignAttributeError,
     errors.ExistsError,
     errors.DirectoryNotEmptyError,
     errors.CrossDeviceError,
@@ -201,12 +201,12 @@ class ImageOperations(pyfuse3.Operations):
         self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
         """Refuse to set an extended attribute."""
-        xattrs.check_settable(name.decode(errors="replace"))
+        xattrs.refuse_to_set(name.decode(errors="replace"))
 
     @replying
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """Refuse to remove an extended attribute."""
-        xattrs.check_settable(name.decode(errors="replace"))
+        xattrs.refuse_to_set(name.decode(errors="replace"))
 
     # ── directories ────────────────────────────────────────────────────────────────────
 
@@ -296,12 +296,12 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def flush(self, fh: int) -> None:
         """Store what was written; comes at each close(2), whose caller gets the errno."""
-        await self._fs.files.flush(fh)
+        await self._fs.files.commit(fh)
 
     @replying
     async def fsync(self, fh: int, datasync: bool) -> None:  # noqa: FBT001  # the kernel's
         """Store what was written."""
-        await self._fs.files.fsync(fh)
+        await self._fs.files.commit(fh)
 
     @replying
     async def release(self, fh: int) -> None:

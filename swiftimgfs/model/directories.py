@@ -201,7 +201,7 @@ class Directories:
         """Note that we removed a directory."""
         self._overlay.removed_directory(path)
         self._listings.pop(path, None)
-        self._drop_entry(path)
+        self._listings.pop(path.parent, None)  # an image that it shadowed shows again
 
     # ── containers ─────────────────────────────────────────────────────────────────────
 

@@ -126,10 +126,10 @@ class OpenFiles:
         image = handle.image
         if not handle.may_read:
             raise errors.BadHandleError(f"handle {number} is not open for reading")
-        if image.writer is not None:
-            return await image.reader.read(image.writer.layout(), offset, size)
-        assert image.stored is not None  # noqa: S101  # either stored or being written
-        return await image.reader.read(image.stored.layout, offset, size)
+        _check_current(image)
+        data = await image.reader.read(image.layout(), offset, size)
+        _check_current(image)  # it may have been superseded while Swift was asked
+        return data
 
     async def write(self, number: int, offset: int, data: bytes) -> None:
         """Append `data`; see `ImageWriter.write`."""
@@ -138,21 +138,7 @@ class OpenFiles:
             raise errors.BadHandleError(f"handle {number} is not open for writing")
         await self._writer_of(handle.image).write(offset, data)
 
-    async def flush(self, number: int) -> None:
-        """Store what was written, at one of the close(2)s that a handle may see.
-
-        A shell's `cmd > image` closes a duplicate of the descriptor before the first byte:
-        storing the empty image then would destroy the old one before there is a new one.
-        So an image that was emptied and not written yet is stored when its last handle is
-        closed.
-        """
-        image = self._handles[number].image
-        if image.writer is not None and image.writer.is_stored and not image.writer.size:
-            image.owes_commit = True
-        else:
-            await self._commit(image)
-
-    async def fsync(self, number: int) -> None:
+    async def commit(self, number: int) -> None:
         """Return after everything written through this handle's image is in Swift."""
         await self._commit(self._handles[number].image)
 
@@ -271,9 +257,7 @@ class OpenFiles:
         assert inode.info is not None  # noqa: S101  # a file that was looked up
         stored = await self._store.resolve(inode.info)
         self._directories.note_resolved(stored)
-        image = OpenImage(inode, stored, ImageReader(self._fetcher))
-        self._current[inode] = image
-        return image
+        return self._supersede(OpenImage(inode, stored, ImageReader(self._fetcher)))
 
     def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
         """Return an empty next version of an image, being written."""
@@ -281,7 +265,19 @@ class OpenFiles:
             raise errors.BusyError(f"{inode.path}: is being written through another handle")
         image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
         self._start_writing(image, replaced.stored if replaced else None)
-        self._current[inode] = image
+        return self._supersede(image)
+
+    def _supersede(self, image: OpenImage) -> OpenImage:
+        """Make this the version that is opened from now on.
+
+        The kernel keeps one set of pages for an inode, whatever version a handle was opened
+        on. So who has an older version open gets ESTALE from here on: its bytes in those
+        pages would be false bytes to everybody else.
+        """
+        older = self._current.get(image.inode)
+        if older is not None:
+            older.is_superseded = True
+        self._current[image.inode] = image
         return image
 
     def _start_writing(self, image: OpenImage, base: StoredImage | None) -> ImageWriter:
@@ -342,7 +338,9 @@ class OpenFiles:
         image.stored = committed.image
         inode = image.inode
         inode.see(committed.image.info)
-        inode.cached_etag = committed.image.info.etag
+        inode.cached_etag = (
+            None  # there may be pages of what was before: the next open drops them
+        )
         self._directories.stored(inode.path, committed.image.info, committed.image.parts)
         if image.replaces is not None and image.replaces.handles:
             image.replaces.doomed += committed.replaced
@@ -353,8 +351,6 @@ class OpenFiles:
         if self._current.get(image.inode) is image:
             del self._current[image.inode]
         if image.writer is not None:
-            if image.owes_commit:
-                await self._commit_emptied(image)
             if image.writer.is_dirty and not image.inode.is_unlinked:
                 log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
             await image.writer.close()
@@ -363,12 +359,6 @@ class OpenFiles:
             if image.is_removed:
                 await self._delete_unless_replaced(image)
             await delete_objects(self._store, image.doomed)
-
-    async def _commit_emptied(self, image: OpenImage) -> None:
-        try:
-            await self._commit(image)
-        except errors.SwiftImgFsError as failure:
-            log.error("emptied, but not stored image=%s reason=%s", image.inode.path, failure)  # noqa: TRY400
 
     async def _delete_unless_replaced(self, image: OpenImage) -> None:
         """Delete a plain image that was removed while it was open, and has no successor."""
@@ -394,6 +384,11 @@ class OpenFiles:
             keeps_pages=keeps_pages,
             has_changed=has_changed,
         )
+
+
+def _check_current(image: OpenImage) -> None:
+    if image.is_superseded:
+        raise errors.ImageChangedError(f"{image.inode.path}: there is a newer version")
 
 
 def _is_version(image: OpenImage, inode: Inode) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from swiftimgfs import errors
+from swiftimgfs.layout import Layout
 
 if TYPE_CHECKING:
     from swiftimgfs.model.directories import Entry
@@ -29,7 +30,7 @@ class OpenImage:
         handles: How many handles share it.
         doomed: Stored objects to delete when the last handle is closed.
         is_removed: The image itself is to be deleted then.
-        owes_commit: It was emptied, which is to be stored then if nothing else was.
+        is_superseded: The inode was opened again, and is another version now.
     """
 
     inode: Inode
@@ -40,7 +41,13 @@ class OpenImage:
     handles: int = 0
     doomed: list[tuple[str, str]] = field(default_factory=list)
     is_removed: bool = False
-    owes_commit: bool = False
+    is_superseded: bool = False
+
+    def layout(self) -> Layout:
+        """Return the image as its handles see it now."""
+        if self.writer is not None:
+            return self.writer.layout()
+        return self.stored.layout if self.stored else Layout([])
 
     @property
     def size(self) -> int:

@@ -109,9 +109,7 @@ class Tree:
         if path.is_container:
             await self._delete_container(path.container)
         else:
-            for marker in (path.prefix, path.name):
-                with contextlib.suppress(errors.NotFoundError):
-                    await self._store.delete_object(path.container, marker)
+            await self._delete_markers(path)
         self._directories.removed_directory(path)
         self._inodes.unlink(inode)
 
@@ -217,6 +215,19 @@ class Tree:
         self._directories.stored(target, moved.info, moved.parts)
         self._files.renamed(inode, moved)
         inode.see(moved.info)
+
+    async def _delete_markers(self, path: StorePath) -> None:
+        """Delete what only says that there is a directory, never an image of its name."""
+        for name in (path.prefix, path.name):
+            with contextlib.suppress(errors.NotFoundError):
+                info = await self._store.head_image(path.container, name)
+                is_empty = info.size == 0 and info.manifest is None
+                if name == path.prefix and not is_empty:
+                    raise errors.DirectoryNotEmptyError(
+                        f"{path}: {name!r} is an object with bytes"
+                    )
+                if name == path.prefix or info.is_directory_marker:
+                    await self._store.delete_object(path.container, name)
 
     async def _delete_container(self, container: str) -> None:
         deadline = trio.current_time() + RMDIR_PATIENCE

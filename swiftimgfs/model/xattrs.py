@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Stored
@@ -100,10 +100,10 @@ def check_namespace(name: str) -> None:
     """Refuse attributes that are not ours.
 
     Raises:
-        NotSupportedError: The name does not start with `user.`.
+        ForeignAttributeError: The name does not start with `user.`.
     """
     if not name.startswith(NAMESPACE):
-        raise errors.NotSupportedError(f"{name}: only user.* attributes exist here")
+        raise errors.ForeignAttributeError(f"{name}: only user.* attributes exist here")
 
 
 async def value_of(subject: Subject, name: str) -> str:
@@ -111,7 +111,7 @@ async def value_of(subject: Subject, name: str) -> str:
 
     Raises:
         NoSuchAttributeError: This image or container has none of that name.
-        NotSupportedError: The name is not in our namespace.
+        ForeignAttributeError: The name is not in our namespace.
     """
     check_namespace(name)
     getter = _table(subject.inode).get(name)
@@ -130,14 +130,13 @@ async def names_of(subject: Subject) -> list[str]:
     return names
 
 
-def check_settable(name: str) -> None:
+def refuse_to_set(name: str) -> NoReturn:
     """Refuse to set or remove an attribute.
 
+    EOPNOTSUPP is what `cp -a` and `mv` take for "this filesystem does not keep them": with
+    EPERM they complain about every `user.swift.*` that they copied.
+
     Raises:
-        NotPermittedError: It tells what Swift says, which cannot be changed by saying so.
-        NotSupportedError: Such attributes are not stored.
+        ForeignAttributeError: Always.
     """
-    check_namespace(name)
-    if name.startswith("user.swift."):
-        raise errors.NotPermittedError(f"{name}: tells what is, and cannot be set")
-    raise errors.NotSupportedError(f"{name}: attributes of one's own are not stored")
+    raise errors.ForeignAttributeError(f"{name}: attributes are told, and not set")

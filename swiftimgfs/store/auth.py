@@ -158,6 +158,8 @@ def identity_from_environment(
         missing = [name for name in ("ST_USER", "ST_KEY") if not environ.get(name)]
         if missing:
             raise errors.ConfigError(f"env: ST_AUTH is set, but not {' and '.join(missing)}")
+        if not environ["ST_AUTH"].startswith(("http://", "https://")):
+            raise errors.ConfigError(f"env: ST_AUTH={environ['ST_AUTH']} is no http(s) address")
         return LegacyIdentity(
             environ["ST_AUTH"], environ["ST_USER"], environ["ST_KEY"], transport
         )
@@ -191,6 +193,7 @@ def _identity_of_cloud(
 ) -> Identity:
     try:
         region = config.get_one(cloud=name)
+        _check_password(name, region.config)
         session = region.get_session()
     except (
         openstack.exceptions.ConfigException,
@@ -208,3 +211,15 @@ def _identity_of_cloud(
         interface=region.get_interface("object-store") or "public",
         service_type=region.get_service_type("object-store") or "object-store",
     )
+
+
+def _check_password(name: str | None, settings: Mapping[str, Any]) -> None:
+    """Refuse half a password login, which keystoneauth1 meets with a bare Exception, later."""
+    if settings.get("auth_type") not in {None, "", "password", "v3password"}:
+        return
+    auth = settings.get("auth", {})
+    missing = [] if auth.get("username") or auth.get("user_id") else ["username"]
+    missing += [] if auth.get("password") else ["password"]
+    if missing:
+        where = f"cloud {name}: auth has no" if name else "env: OS_* variables give no"
+        raise errors.ConfigError(f"{where} {' and no '.join(missing)}")

@@ -112,7 +112,7 @@ class Request:
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
-        return f"{self.method} {self.container}/{self.name}".rstrip("/ ") or self.method
+        return f"{self.method} {self.container or 'account'}/{self.name}".rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)

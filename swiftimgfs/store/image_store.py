@@ -57,6 +57,11 @@ class Page:
     subdirs: list[str]
     next_marker: str | None
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.rows or self.subdirs)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:

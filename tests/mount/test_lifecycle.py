@@ -102,6 +102,30 @@ class TestRefusals:
     def test_no_credentials(self, mountpoint: Path, is_foreground: bool) -> None:
         refused(self.mount(is_foreground, "env:", mountpoint), 2, "ST_AUTH", "OS_AUTH_URL")
 
+    def test_half_keystone_credentials(self, mountpoint: Path, is_foreground: bool) -> None:
+        done = self.mount(
+            is_foreground, "env:", mountpoint, OS_AUTH_URL="http://127.0.0.1:9/v3"
+        )
+
+        refused(done, 2, "password")
+
+    def test_no_http_address(self, mountpoint: Path, is_foreground: bool) -> None:
+        variables = {"ST_AUTH": "ftp://host/", "ST_USER": "a:b", "ST_KEY": "c"}
+
+        refused(self.mount(is_foreground, "env:", mountpoint, **variables), 2, "ftp://host/")
+
+    def test_an_image_as_the_root(
+        self, swift: FaultySwift, mountpoint: Path, container: str, is_foreground: bool
+    ) -> None:
+        with contextlib.closing(swift.connect()) as client:
+            client.put_object(container, "image", b"x")
+
+        done = self.mount(
+            is_foreground, f"env:{container}/image", mountpoint, **swift.swift.environ()
+        )
+
+        refused(done, 1, "no directory 'image'")
+
     def test_half_credentials(self, mountpoint: Path, is_foreground: bool) -> None:
         done = self.mount(is_foreground, "env:", mountpoint, ST_AUTH=UNREACHABLE)
 

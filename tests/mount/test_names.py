@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.mount.test_writing import names_in, stored
-from tests.support.mounts import Mounted, run
+from tests.support.mounts import Mounted, run, run_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.embedded_swift import FaultySwift
 
 pytestmark = pytest.mark.mount
@@ -82,6 +84,32 @@ def test_an_empty_directory_is_kept_by_a_marker(
     assert os.listdir(mount.path / container) == ["d"]
     (mount.path / container / "d").rmdir()
     assert names_in(swift, container) == []
+
+
+def test_removing_a_directory_leaves_the_image_that_it_shadowed(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    with contextlib.closing(swift.connect()) as client:
+        client.put_object(container, "x", b"image")
+        client.put_object(container, "x/inside", b"inside")
+
+    run("rm", "-r", mount.path / container / "x")
+
+    assert names_in(swift, container) == ["x"]
+    assert (mount.path / container / "x").read_bytes() == b"image"
+
+
+def test_moving_a_directory_says_nothing(
+    mount: Mounted, container: str, tmp_path: Path
+) -> None:
+    (mount.path / container / "d").mkdir()
+    (mount.path / container / "d" / "x").write_bytes(b"x")
+
+    moved = run_all("mv", mount.path / container / "d", mount.path / container / "e")
+    run("cp", "-a", mount.path / container / "e" / "x", tmp_path / "x")
+    back = run_all("cp", "-a", tmp_path / "x", mount.path / container / "y")
+
+    assert moved == back == ""
 
 
 def test_a_tree_is_removed_by_rm(swift: FaultySwift, mount: Mounted, container: str) -> None:

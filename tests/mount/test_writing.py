@@ -114,18 +114,19 @@ def test_until_close_everybody_sees_the_old_image(
     assert stored(swift, container, "x") == b"n" * 1_000_000
 
 
-def test_a_shell_redirection_keeps_the_old_image_until_there_is_a_new_one(
+def test_shell_redirections_follow_each_other(
     swift: FaultySwift, mount: Mounted, container: str
 ) -> None:
     path = mount.path / container / "x"
-    path.write_bytes(b"old")
-    swift.control.clear()
 
-    subprocess.run(f"(echo a; echo b) > {path}", shell=True, check=True)
+    for number in range(20):
+        script = (
+            f"echo a > {path}; > {path}; test ! -s {path}; (echo {number}; echo b) > {path}"
+        )
+        run("bash", "-ec", script)
 
-    assert stored(swift, container, "x") == b"a\nb\n"
-    puts = [r for r in swift.control.journal() if r.method == "PUT"]
-    assert all(r.bytes_received for r in puts)
+        assert path.read_text() == f"{number}\nb\n"
+    assert stored(swift, container, "x") == b"19\nb\n"
 
 
 def test_emptying_an_image_is_stored(
@@ -296,3 +297,21 @@ def test_a_second_writer_of_an_unfinished_image_is_told_to_wait(
 
     assert caught.value.errno == errno.EBUSY
     assert path.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("size", [9, 3_000_000])
+def test_who_reads_an_image_that_is_overwritten_gets_no_byte_of_another_version(
+    mount: Mounted, container: str, tmp_path: Path, size: int
+) -> None:
+    path, local = mount.path / container / "x", tmp_path / "new"
+    path.write_bytes(b"o" * size)
+    local.write_bytes(b"n" * (size // 2))
+    with path.open("rb", buffering=0) as file:
+        os.pread(file.fileno(), 1, 0)
+        run("cp", local, path)
+        with pytest.raises(OSError) as caught:
+            os.pread(file.fileno(), size, 0)
+        while_open = path.read_bytes()
+
+    assert caught.value.errno == errno.ESTALE
+    assert while_open == path.read_bytes() == local.read_bytes()

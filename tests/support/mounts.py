@@ -52,7 +52,17 @@ def mounted(
 
 def run(*arguments: object, status: int = 0) -> str:
     """Run a tool; return what it prints, and insist on its exit status."""
+    return _finished(*arguments, status=status).stdout
+
+
+def run_all(*arguments: object) -> str:
+    """Run a tool that must succeed; return what it prints, its complaints too."""
+    done = _finished(*arguments, status=0)
+    return done.stdout + done.stderr
+
+
+def _finished(*arguments: object, status: int) -> subprocess.CompletedProcess[str]:
     texts = [str(argument) for argument in arguments]
     done = subprocess.run(texts, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status, f"{texts}: {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return done

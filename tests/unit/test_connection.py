@@ -49,7 +49,7 @@ def test_the_query_is_quoted_too():
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        (Request("HEAD"), "HEAD"),
+        (Request("HEAD"), "HEAD account"),
         (Request("HEAD", "c"), "HEAD c"),
         (Request("GET", "c", "a/b", {"secret": "x"}, {"X-Auth-Token": "y"}), "GET c/a/b"),
     ],
