@@ -304,3 +304,25 @@ def test_no_secret_is_visible(swift: FaultySwift, tmp_path: Path, container: str
     assert f"={key}" not in seen
     assert f":{key}@" not in seen
     assert token not in seen
+
+
+def test_without_fusermount3_the_package_is_named(mountpoint: Path) -> None:
+    done = command("mount", "env:", mountpoint, environ={"PATH": "/nonexistent"})
+
+    refused(done, 1, "fusermount3", "fuse3")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a device")
+def test_without_dev_fuse_the_module_is_named(mountpoint: Path) -> None:
+    program = f"{sys.executable} -m swiftimgfs mount env: {mountpoint}"
+    hide = "mkdir $0/dev && touch $0/dev/null && mount --bind /dev/null $0/dev/null"
+    script = f"{hide} && mount --rbind $0/dev /dev && exec {program}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(mountpoint.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    refused(done, 1, "/dev/fuse")
