@@ -387,7 +387,12 @@ class OpenFiles:
 
 
 def _check_current(image: OpenImage) -> None:
-    if image.is_superseded:
+    """Refuse bytes of a version that the inode, by any lookup since, no longer is.
+
+    The kernel would cut them, or fill them up with zeros, at the newer version's size.
+    """
+    is_current = image.writer is not None or image.inode.is_unlinked
+    if image.is_superseded or not (is_current or _is_version(image, image.inode)):
         raise errors.ImageChangedError(f"{image.inode.path}: there is a newer version")
 
 

@@ -124,6 +124,28 @@ def test_an_image_replaced_while_it_is_open_is_never_mixed(
     client.close()
 
 
+def test_an_image_that_grew_elsewhere_is_not_filled_up_with_zeros(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    client = swift.connect()
+    for number in range(3):
+        client.put_object(container, f"s/{number}", bytes([65 + number]) * 1_000_000)
+    header = {"X-Object-Manifest": f"{container}/s/"}
+    client.put_object(container, "dlo", b"", headers=header)
+    path = mount.path / container / "dlo"
+    with path.open("rb", buffering=0) as file:
+        os.pread(file.fileno(), 1, 0)
+        client.put_object(container, "s/3", b"D" * 1_000_000)
+        assert path.stat().st_size == 4_000_000
+
+        with pytest.raises(OSError) as caught:
+            os.pread(file.fileno(), 1_000_000, 2_500_000)
+
+    assert caught.value.errno == errno.ESTALE
+    assert path.read_bytes()[2_999_999:3_000_001] == b"CD"
+    client.close()
+
+
 def test_an_empty_dlo_and_an_empty_object_are_empty_files(
     swift: FaultySwift, mount: Mounted, container: str
 ) -> None:
