@@ -251,13 +251,21 @@ class OpenFiles:
 
     async def _current_version(self, inode: Inode) -> OpenImage:
         """Return the version that is there now, shared with the handles that see it already."""
-        image = self._current.get(inode)
-        if image is not None and (self.is_being_written(inode) or _is_version(image, inode)):
+        if (image := self._shared_version(inode)) is not None:
             return image
         assert inode.info is not None  # noqa: S101  # a file that was looked up
         stored = await self._store.resolve(inode.info)
         self._directories.note_resolved(stored)
+        # Somebody else may have opened the same version while Swift was asked.
+        if (image := self._shared_version(inode)) is not None:
+            return image
         return self._supersede(OpenImage(inode, stored, ImageReader(self._fetcher)))
+
+    def _shared_version(self, inode: Inode) -> OpenImage | None:
+        image = self._current.get(inode)
+        if image is not None and (self.is_being_written(inode) or _is_version(image, inode)):
+            return image
+        return None
 
     def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
         """Return an empty next version of an image, being written."""

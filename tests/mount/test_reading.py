@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,21 @@ def test_an_image_replaced_while_it_is_open_is_never_mixed(
     assert caught.value.errno == errno.ESTALE
     assert (mount.path / container / "x").read_bytes() == b"b" * 6_000_000
     client.close()
+
+
+def test_opening_one_image_many_times_at_once_is_one_version(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    upload(swift, container, image, "-S", "500000")
+    path = mount.path / container / image.name
+    swift.control.inject(
+        Fault(method="GET", target="multipart-manifest=get", count=8, delay=0.3)
+    )
+
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda _: path.read_bytes(), range(8)))
+
+    assert read == [image.read_bytes()] * 8
 
 
 def test_an_image_that_grew_elsewhere_is_not_filled_up_with_zeros(
