@@ -162,12 +162,6 @@ class ForeignAttributeError(NotSupportedError):
     """An extended attribute of a kind that is not kept here; tools ask and set them untold."""
 
 
-class ReadOnlyError(SwiftImgFsError):
-    """A change through a read-only mount."""
-
-    errno = errno.EROFS
-
-
 class InvalidRequestError(SwiftImgFsError):
     """A request that makes no sense here: a name that is not UTF-8, an unknown flag."""
 
