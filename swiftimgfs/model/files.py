@@ -22,7 +22,6 @@ from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store.image_store import StoredImage, metadata_headers
-from swiftimgfs.store.naming import is_glance_image
 from swiftimgfs.writing.uploader import CLEAN_UP_SECONDS, DirtyBudget, Uploader, delete_objects
 from swiftimgfs.writing.writer import ImageWriter
 
@@ -322,7 +321,8 @@ class OpenFiles:
             NotPermittedError: Glance wrote it, and `allow_glance_writes` is off.
         """
         info = inode.info
-        if info and not self._options.allow_glance_writes and is_glance_image(info):
+        options = self._options
+        if info and not options.allow_glance_writes and options.naming.is_glance_image(info):
             raise errors.NotPermittedError(
                 f"{inode.path}: Glance keeps checksums of this image, so it cannot be changed"
                 " (-o allow_glance_writes)"

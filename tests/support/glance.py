@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ from tests.support.child import Child, ChildError
 from tests.support.identity_api import REGION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # The unit of large_object_size and large_object_chunk_size, which Glance calls a MB.
 GLANCE_MB = 1000 * 1024
@@ -103,8 +103,32 @@ class AddedImage:
     os_hash_value: str
 
 
+@dataclass(frozen=True, slots=True)
+class DriverLocation:
+    """A location as the driver holds it; what the URI does not have is None."""
+
+    scheme: str
+    user: str | None
+    key: str | None
+    auth_or_store_url: str | None
+    container: str
+    obj: str
+
+
+@dataclass(frozen=True, slots=True)
+class MultiTenantLocation:
+    """Where an image of a store for many tenants is."""
+
+    container: str
+    uri: str
+
+
 class GlanceStore:
-    """Glance's Swift driver, logged in as one user."""
+    """Glance's Swift driver, logged in as one user.
+
+    It logs in when the first image needs it: what the driver says of names, locations and
+    ACLs needs no cloud.
+    """
 
     def __init__(self, child: Child, scratch: Path, options: GlanceOptions) -> None:
         self._child = child
@@ -200,6 +224,71 @@ class GlanceStore:
     def delete(self, location: str) -> None:
         """Delete an image, and the segments of a DLO with it."""
         self._ask("delete", location=location)
+
+    def parse_location(self, uri: str) -> DriverLocation:
+        """Return what the driver makes of a location.
+
+        Raises:
+            GlanceError: It refuses it (``BadStoreUri``), or stumbles over it.
+        """
+        return DriverLocation(**self._ask("parse_location", uri=uri))
+
+    def reformat_location(self, uri: str) -> str:
+        """Return a location as the driver writes it, with credentials, after parsing it."""
+        return str(self._ask("reformat_location", uri=uri))
+
+    def format_location(self, parts: DriverLocation) -> str:
+        """Return the location that the driver writes, with credentials, into Glance's database."""
+        return str(self._ask("format_location", parts=asdict(parts)))
+
+    def container_name(self, image_id: str, container: str, seed: int | None) -> str:
+        """Return the container in which the driver of one project stores an image.
+
+        Args:
+            image_id: Any text.
+            container: swift_store_container.
+            seed: swift_store_multiple_containers_seed.
+        """
+        asked = {"image_id": image_id, "container": container, "seed": seed}
+        return str(self._ask("container_name", **asked))
+
+    def multi_tenant_location(
+        self, image_id: str, container: str | None, endpoint: str = "https://swift/v1/AUTH_a"
+    ) -> MultiTenantLocation:
+        """Return where the driver stores an image in its owner's project.
+
+        Args:
+            image_id: Any text.
+            container: swift_store_container.
+            endpoint: swift_store_endpoint: the owner's storage URL.
+        """
+        asked = {"image_id": image_id, "container": container, "endpoint": endpoint}
+        return MultiTenantLocation(**self._ask("multi_tenant_location", **asked))
+
+    def set_acls(
+        self,
+        *,
+        public: bool = False,
+        read_tenants: Sequence[str] = (),
+        write_tenants: Sequence[str] = (),
+        admin_tenants: Sequence[str] = (),
+    ) -> dict[str, str]:
+        """Return the headers that the driver posts to the container of an image.
+
+        Args:
+            public: As the method of the same name has it.
+            read_tenants: The same.
+            write_tenants: The same.
+            admin_tenants: swift_store_admin_tenants.
+        """
+        headers: dict[str, str] = self._ask(
+            "set_acls",
+            public=public,
+            read_tenants=list(read_tenants),
+            write_tenants=list(write_tenants),
+            admin_tenants=list(admin_tenants),
+        )
+        return headers
 
     def _ask(self, action: str, **arguments: object) -> Any:
         self._child.write_line(json.dumps({"action": action, **arguments}))

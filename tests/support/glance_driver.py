@@ -15,15 +15,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 import glance_store
 from glance_store import backend
+from glance_store._drivers.swift.store import (
+    MultiTenantStore,
+    SingleTenantStore,
+    StoreLocation,
+)
 from oslo_config import cfg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # What Glance asks for unless told otherwise (its option hashing_algorithm).
 HASHING_ALGORITHM = "sha512"
@@ -91,11 +98,79 @@ def _delete(location: str) -> None:
     glance_store.delete_from_backend(location)
 
 
+def _parse_location(uri: str) -> dict[str, str | None]:
+    location = StoreLocation({}, cfg.CONF)
+    location.parse_uri(uri)
+    parts = ("scheme", "user", "key", "auth_or_store_url", "container", "obj")
+    return {part: getattr(location, part) for part in parts}
+
+
+def _reformat_location(uri: str) -> str:
+    location = StoreLocation({}, cfg.CONF)
+    location.parse_uri(uri)
+    return str(location.get_uri(credentials_included=True))
+
+
+def _format_location(parts: dict[str, str]) -> str:
+    return str(StoreLocation(parts, cfg.CONF).get_uri(credentials_included=True))
+
+
+def _container_name(image_id: str, container: str, seed: int | None) -> str:
+    with _options(swift_store_multiple_containers_seed=seed):
+        store = SingleTenantStore(cfg.CONF)
+        return str(store.get_container_name(image_id, container))
+
+
+def _multi_tenant_location(
+    image_id: str, container: str | None, endpoint: str
+) -> dict[str, str]:
+    with _options(swift_store_container=container, swift_store_endpoint=endpoint):
+        store = MultiTenantStore(cfg.CONF)
+        store.configure()
+        location = store.create_location(image_id, SimpleNamespace(service_catalog=[]))
+        return {"container": location.container, "uri": location.get_uri()}
+
+
+def _set_acls(admin_tenants: list[str], **arguments: Any) -> dict[str, str]:
+    posted: dict[str, str] = {}
+
+    def post_container(_container: str, headers: dict[str, str]) -> None:
+        posted.update(headers)
+
+    with _options(swift_store_admin_tenants=admin_tenants):
+        store = MultiTenantStore(cfg.CONF)
+        store.configure()
+        store.set_acls(
+            SimpleNamespace(store_location=SimpleNamespace(container="c")),
+            connection=SimpleNamespace(post_container=post_container),
+            **arguments,
+        )
+    return posted
+
+
+@contextmanager
+def _options(**options: object) -> Iterator[None]:
+    """Give options other values for a while, as if the configuration had them."""
+    for name, value in options.items():
+        cfg.CONF.set_override(name, value, group="glance_store")
+    try:
+        yield
+    finally:
+        for name in options:
+            cfg.CONF.clear_override(name, group="glance_store")
+
+
 _ACTIONS: dict[str, Callable[..., object]] = {
     "add": _add,
     "get": _get,
     "get_size": _get_size,
     "delete": _delete,
+    "parse_location": _parse_location,
+    "reformat_location": _reformat_location,
+    "format_location": _format_location,
+    "container_name": _container_name,
+    "multi_tenant_location": _multi_tenant_location,
+    "set_acls": _set_acls,
 }
 
 
