@@ -6,7 +6,7 @@ import argparse
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from swiftimgfs.commands import demo, mount
+from swiftimgfs.commands import check, demo, mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     version = metadata.version("swiftimgfs")
     parser.add_argument("--version", action="version", version=f"swiftimgfs {version}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in (mount, demo):
+    for verb in (mount, check, demo):
         verb.add_parser(subparsers)
     return parser
 

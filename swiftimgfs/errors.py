@@ -60,6 +60,10 @@ class AccessDeniedError(SwiftImgFsError):
     errno = errno.EACCES
 
 
+class ForbiddenError(AccessDeniedError):
+    """Swift knows who we are, and does not let us (HTTP 403)."""
+
+
 class NotPermittedError(SwiftImgFsError):
     """Swift could do it, but it would harm an image: refused by us."""
 

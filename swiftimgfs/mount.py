@@ -25,17 +25,19 @@ from swiftimgfs.model.files import OpenFiles
 from swiftimgfs.model.filesystem import ImageFilesystem
 from swiftimgfs.model.inodes import InodeTable
 from swiftimgfs.model.usage import AccountUsage
+from swiftimgfs.model.views import view_of
 from swiftimgfs.reading.block_cache import BlockCache
 from swiftimgfs.reading.prefetch import Fetcher
-from swiftimgfs.store.auth import identity_from_cloud, identity_from_environment
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
+from swiftimgfs.store.login import log_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from swiftimgfs.config import Config
+    from swiftimgfs.config.load import Config, StoreConfig
+    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import AccountInfo
 
 log = logging.getLogger(__name__)
@@ -95,17 +97,26 @@ def check_mountpoint(mountpoint: Path) -> None:
 
 
 async def _mount(config: Config, ready: Callable[[], None]) -> None:
-    pool = make_pool(config)
-    store = ImageStore(pool)
+    pool = make_pool(config.store)
+    try:
+        await _serve(config, pool, ready)
+    finally:
+        with trio.move_on_after(LEAVING_SECONDS, shield=True):
+            await pool.aclose()
+
+
+async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[], None]) -> None:
+    store = ImageStore(pool, config.store.source.reference)
     account = await store.connect()
-    await _check_root(config, store)
+    source = config.store.source
+    await check_root(source.root, store)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as service:
-            filesystem = build_filesystem(config, pool, store, account, service)
+            filesystem = build_filesystem(config, store, account, service)
             _attach(config, ImageOperations(filesystem, config.presentation))
             service.start_soon(_terminate_on, signals)
             try:
-                log.info("mounted source=%s mountpoint=%s", config.source, config.mountpoint)
+                log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready()
                 await pyfuse3.main()
             finally:
@@ -113,42 +124,59 @@ async def _mount(config: Config, ready: Callable[[], None]) -> None:
                     await filesystem.files.close_all()
                 pyfuse3.close(unmount=True)
                 service.cancel_scope.cancel()
-                pool.close()
     log.info("unmounted mountpoint=%s", config.mountpoint)
 
 
-def make_pool(config: Config) -> ConnectionPool:
-    """Return the connections to what the source names."""
-    cloud = config.source.cloud
-    identity = (
-        identity_from_environment(os.environ, config.transport)
-        if cloud is None
-        else identity_from_cloud(cloud, config.transport)
+def make_pool(config: StoreConfig) -> ConnectionPool:
+    """Return the connections to what the source names.
+
+    Raises:
+        ConfigError: Something that logging in takes is missing.
+    """
+    identity, transport = log_in(
+        config.source.login, config.endpoint, config.transport, os.environ
     )
     return ConnectionPool(
-        identity, size=config.connections, transport=config.transport, retry=config.retry
+        identity, size=config.connections, transport=transport, retry=config.retry
     )
 
 
 def build_filesystem(
     config: Config,
-    pool: ConnectionPool,
     store: ImageStore,
     account: AccountInfo,
     service: trio.Nursery,
 ) -> ImageFilesystem:
     """Return the parts of a mount, wired; `service` runs what outlives a request."""
-    inodes = InodeTable(config.source.root)
+    inodes = InodeTable(config.store.source.root)
     directories = Directories(store, config.freshness)
-    fetcher = Fetcher(store, BlockCache(config.cache_limit), pool.retry, service)
+    fetcher = Fetcher(store, BlockCache(config.cache_limit), config.read_retry, service)
     files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
     usage = AccountUsage(store, service, account)
-    return ImageFilesystem(store, directories, inodes, files, usage)
+    view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
+    return ImageFilesystem(
+        store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants
+    )
 
 
-async def _check_root(config: Config, store: ImageStore) -> None:
-    root = config.source.root
+async def _check_account(store: ImageStore) -> None:
+    try:
+        await store.list_containers(limit=1)
+    except errors.ForbiddenError as exc:
+        raise errors.ForbiddenError(
+            f"{exc}: may not see which containers there are; name one: SOURCE:CONTAINER"
+        ) from exc
+
+
+async def check_root(root: StorePath, store: ImageStore) -> None:
+    """Refuse a root that is not there, or not for us to see.
+
+    Raises:
+        NotFoundError: No such container, or no such directory in it.
+        ForbiddenError: The containers are not for us to see.
+    """
     if root.is_root:
+        await _check_account(store)
         return
     try:
         await store.head_container(root.container)
@@ -164,7 +192,7 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     max_read and its like are refused by libfuse through pyfuse3, and leave a dead mount:
     only options that mount(8) knows are passed.
     """
-    name = str(config.source).replace("\\", "\\\\").replace(",", "\\,")
+    name = str(config.store.source).replace("\\", "\\\\").replace(",", "\\,")
     options = {f"fsname={name}", "subtype=swiftimgfs", "default_permissions"}
     options |= {"ro"} if config.is_read_only else set()
     options |= {"allow_other"} if config.is_for_all else set()

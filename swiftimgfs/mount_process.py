@@ -53,7 +53,6 @@ def start_mount(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if is_detached else None,
             start_new_session=True,  # a Ctrl-C is for who started us: we decide when it ends
-            cwd="/" if is_detached else None,
         )
     finally:
         os.close(writer)

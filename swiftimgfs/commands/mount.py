@@ -7,29 +7,38 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
-from swiftimgfs.config import OPTIONS, Config, load_config
+from swiftimgfs.commands.source import (
+    EXIT_FAILED,
+    SOURCE_HELP,
+    add_option_arguments,
+    give_up,
+    printable,
+    with_key,
+)
+from swiftimgfs.config.documentation import help_rows
+from swiftimgfs.config.load import Config, load_config
+from swiftimgfs.config.options import OPTIONS
 from swiftimgfs.mount import check_host, check_mountpoint, run_mount
 from swiftimgfs.mount_process import READY, READY_FD_VARIABLE, start_mount, tell_parent
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 log = logging.getLogger(__name__)
 
-EXIT_FAILED = 1  # the cloud or this host said no
-EXIT_USAGE = 2  # what was asked for cannot be understood
-
-EPILOG = """
-SOURCE is a cloud of clouds.yaml, or env: for the variables ST_AUTH, ST_USER, ST_KEY (tempauth)
-or OS_AUTH_URL, OS_USERNAME, ... (Keystone). SOURCE:CONTAINER and SOURCE:CONTAINER/PREFIX mount
-a part of it.
-
+EPILOG = f"""
+{SOURCE_HELP}
 example:
   swiftimgfs mount mycloud /mnt/images -o ro,connections=16
+  swiftimgfs mount glance:/etc/glance/glance-api.conf /mnt/images -o layout=images
 
 Without --foreground the command returns when the mount serves; its log is then in log_file,
 by default ~/.local/state/swiftimgfs/<mount point>.log. Unmount with fusermount3 -u MOUNTPOINT.
 
-options (-o NAME=VALUE,...; sizes take K, M, G or T):
+options (-o NAME=VALUE,...; sizes take K, M, G or T); Glance's swift_store_... options too:
 """
 
 
@@ -38,26 +47,22 @@ class OneLineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         """Return the line with control characters escaped."""
-        line = super().formatMessage(record)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        return printable(super().formatMessage(record))
 
 
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> None:
     """Add the verb to the command line."""
-    rows = (f"  {o.name:<20} {o.help} (default: {o.default})" for o in OPTIONS)
     parser = subparsers.add_parser(
         "mount",
         help="mount an image store",
-        epilog=EPILOG + "\n".join(rows),
+        epilog=EPILOG + "\n".join(help_rows(OPTIONS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
-    parser.add_argument(
-        "-o", dest="options", metavar="OPTION[=VALUE],...", action="append", default=[]
-    )
+    add_option_arguments(parser)
     parser.add_argument("--foreground", "-f", action="store_true", help="stay until unmounted")
     parser.add_argument("--debug", action="store_true", help="log every refusal and request")
     parser.set_defaults(run=run)
@@ -66,45 +71,45 @@ def add_parser(
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; return the exit status."""
     try:
-        config = load_config(arguments.source, arguments.mountpoint, arguments.options)
+        config = load_config(
+            arguments.source, arguments.mountpoint, arguments.options, arguments.config_file
+        )
+        environ = with_key(config.store.source, os.environ)
         if arguments.foreground:
+            os.environ.update(environ)
             return _run_here(config, is_debug=arguments.debug)
         check_host()
         check_mountpoint(config.mountpoint)
     except errors.SwiftImgFsError as failure:
-        return _give_up(failure)
-    return _run_in_background(arguments)
+        return give_up(failure)
+    return _run_in_background(arguments, environ)
 
 
 def _run_here(config: Config, *, is_debug: bool) -> int:
     in_background = READY_FD_VARIABLE in os.environ and not sys.stderr.isatty()
     _set_up_logging(config, is_debug=is_debug, to_file=in_background and config.log_file != "-")
+    if in_background:
+        os.chdir("/")  # keep no directory busy
     try:
         run_mount(config, lambda: _serving(config))
     except errors.SwiftImgFsError as failure:
         log.debug("mount failed", exc_info=failure)
-        return _give_up(failure)
+        return give_up(failure)
     return 0
 
 
 def _serving(config: Config) -> None:
     if not tell_parent(READY):
-        print(f"{config.source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201
+        source = config.store.source
+        print(f"{source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201
 
 
-def _give_up(failure: errors.SwiftImgFsError) -> int:
-    status = EXIT_USAGE if isinstance(failure, errors.ConfigError) else EXIT_FAILED
-    message = " ".join(str(failure).split())
-    if not tell_parent(message):
-        print(f"swiftimgfs: {message}", file=sys.stderr)  # noqa: T201
-    return status
-
-
-def _run_in_background(arguments: argparse.Namespace) -> int:
+def _run_in_background(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     mountpoint = str(Path(arguments.mountpoint).absolute())
     rest = [flag for option in arguments.options for flag in ("-o", option)]
     rest += ["--debug"] if arguments.debug else []
-    mounted = start_mount([arguments.source, mountpoint, *rest], os.environ, is_detached=True)
+    rest += ["--config-file", str(arguments.config_file)] if arguments.config_file else []
+    mounted = start_mount([arguments.source, mountpoint, *rest], environ, is_detached=True)
     if mounted.is_serving:
         return 0
     print(f"swiftimgfs: {mounted.message}", file=sys.stderr)  # noqa: T201

@@ -1,257 +1,195 @@
-"""Settings of a mount: from the command line's `-o` options into frozen values.
+"""Everything that one mount is told, as one frozen value.
 
-`OPTIONS` is the one table: what is in it can be given, and is in `--help`. Each layer has
-its own small options value, filled here; nobody below knows this module.
+Each layer has its own small options value, filled here; nobody below knows this package.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.config.settings import Settings, parse_options, read_own_files
+from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.fuse.attributes import Presentation
 from swiftimgfs.model.directories import FreshnessOptions
-from swiftimgfs.model.paths import StorePath
-from swiftimgfs.store.auth import TransportOptions
+from swiftimgfs.model.views import Layout, ViewOptions
+from swiftimgfs.store.auth import EndpointOptions, TransportOptions
 from swiftimgfs.store.connection import RetryPolicy
+from swiftimgfs.store.naming import Naming
 from swiftimgfs.writing.uploader import WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-KIB = 1024
-SMALLEST_SEGMENT = 4 * KIB
-DEFAULT_MEMORY = 512 * KIB**2
-_UNITS = {"": 1, "K": KIB, "M": KIB**2, "G": KIB**3, "T": KIB**4}
-
-
-def parse_size(text: str) -> int:
-    """Return a size in bytes: a whole number with K, M, G or T after it, or nothing.
-
-    Raises:
-        ValueError: It is not one.
-    """
-    match = re.fullmatch(r"(\d{1,18})\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise ValueError("not a size like 64M, 1G or 4096")
-    return int(match[1]) * _UNITS[match[2].upper()]
-
-
-def _size(at_least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        size = parse_size(text)
-        if size < at_least:
-            raise ValueError(f"at least {at_least} bytes")
-        return size
-
-    return parse
-
-
-def _number(at_least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdigit() or int(text) < at_least:
-            raise ValueError(f"not a whole number from {at_least} on")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text):
-        raise ValueError("not a number of seconds")
-    return float(text)
-
-
-def _timeout(text: str) -> float:
-    if not (seconds := _seconds(text)):
-        raise ValueError("more than 0 seconds")
-    return seconds
-
-
-def _umask(text: str) -> int:
-    if not re.fullmatch(r"0?[0-7]{1,3}", text):
-        raise ValueError("not three octal digits")
-    return int(text, 8)
-
-
-def _mtime(text: str) -> bool:
-    if text not in {"exact", "listing"}:
-        raise ValueError("neither exact nor listing")
-    return text == "exact"
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in {"", "1", "yes", "true", "on"}:
-        return True
-    if text.lower() in {"0", "no", "false", "off"}:
-        return False
-    raise ValueError("neither yes nor no")
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One `-o` option: how its text is understood, and what `--help` says."""
+class StoreConfig:
+    """How to reach the store: what is needed before there is a mount, or without one."""
 
-    name: str
-    parse: Callable[[str], Any]
-    default: str
-    help: str
-
-    @property
-    def is_flag(self) -> bool:
-        """Whether it can be given without a value."""
-        return self.parse is _flag
-
-
-OPTIONS = (
-    Option("segment_size", _size(SMALLEST_SEGMENT), "64M", "size of uploaded segments"),
-    Option("large_object_size", _size(1), "one segment", "from which size segments are used"),
-    Option("memory_limit", _size(8 * KIB**2), "512M", "for read-ahead, blocks and dirty data"),
-    Option("connections", _number(1), "8", "parallel requests to Swift"),
-    Option("timeout", _timeout, "60", "seconds that a server may be silent"),
-    Option("retries", _number(1), "5", "tries of one request"),
-    Option("mtime", _mtime, "exact", "exact: as stored with each image; listing: as listed"),
-    Option("attr_timeout", _seconds, "1", "seconds that an image is not asked for again"),
-    Option("list_timeout", _seconds, "60", "seconds that a listing is not asked for again"),
-    Option("show_segments", _flag, "off", "show the segments of large images too"),
-    Option("allow_glance_writes", _flag, "off", "change also images that Glance wrote"),
-    Option("last_writer_wins", _flag, "off", "replace images that others changed meanwhile"),
-    Option("ro", _flag, "off", "mount read-only"),
-    Option("allow_other", _flag, "off", "let other users in"),
-    Option("uid", _number(0), "the caller's", "owner of what has none stored"),
-    Option("gid", _number(0), "the caller's", "group of what has none stored"),
-    Option("umask", _umask, "the caller's", "permission bits that nobody gets"),
-    Option("cacert", str, "the system's", "file of CA certificates"),
-    Option("insecure", _flag, "off", "do not verify the servers' certificates"),
-    Option("log_file", str, "see below", "where a mount in the background writes its log"),
-)
-_BY_NAME = {option.name: option for option in OPTIONS}
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What to mount: how to get in, and the directory of the store that is the root.
-
-    Attributes:
-        cloud: A name in clouds.yaml; None for the environment's variables.
-        root: A container or a prefix in it, or the account.
-    """
-
-    cloud: str | None
-    root: StorePath
-
-    def __str__(self) -> str:
-        name = "env:" if self.cloud is None else self.cloud
-        if self.root.is_root:
-            return name
-        return f"{name.removesuffix(':')}:{str(self.root)[1:]}"
+    source: Source
+    endpoint: EndpointOptions
+    transport: TransportOptions
+    retry: RetryPolicy
+    connections: int
+    naming: Naming
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that one mount is told."""
+    """Everything that one mount is told.
 
-    source: Source
+    Attributes:
+        admin_tenants: Projects that every write ACL lets in.
+        read_retry: How often a broken read is resumed.
+    """
+
+    store: StoreConfig
     mountpoint: Path
     is_read_only: bool
     is_for_all: bool
-    connections: int
     cache_limit: int
     log_file: str | None
+    admin_tenants: tuple[str, ...]
     presentation: Presentation
     freshness: FreshnessOptions
-    retry: RetryPolicy
-    transport: TransportOptions
+    view: ViewOptions
+    read_retry: RetryPolicy
     writing: WriteOptions
 
 
-def parse_source(text: str) -> Source:
-    """Return what `SOURCE[:CONTAINER[/PREFIX]]` names.
+def load_store_config(
+    source: str, options: Iterable[str], config_file: Path | None = None
+) -> tuple[StoreConfig, Settings]:
+    """Return how to reach the store that SOURCE names, and all settings.
 
     Raises:
-        ConfigError: It is empty, or a URI, which cannot be mounted yet.
+        ConfigError: Something that was given cannot be understood; the message says what.
     """
-    name, _, root = text.partition(":")
-    if not name or "/" in name or root.startswith("//"):
-        raise errors.ConfigError(
-            f"source {text!r}: give a cloud of clouds.yaml, or env: for ST_* or OS_* variables"
-        )
-    container, _, prefix = root.lstrip(":").strip("/").partition("/")
-    return Source(None if name == "env" else name, StorePath(container, prefix.strip("/")))
+    read, settings = read_source(source, read_own_files(config_file), parse_options(options))
+    timeout = settings["timeout"]
+    config = StoreConfig(
+        source=read,
+        endpoint=EndpointOptions(
+            storage_url=_endpoint_url(settings),
+            region=settings.if_given("swift_store_region"),
+            interface=settings.if_given("swift_store_endpoint_type"),
+            service_type=settings.if_given("swift_store_service_type"),
+            expire_soon=settings["swift_store_expire_soon_interval"],
+        ),
+        transport=TransportOptions(
+            timeout=timeout,
+            cacert=_cacert(settings),
+            insecure=settings["insecure"] or settings["swift_store_auth_insecure"],
+        ),
+        retry=RetryPolicy(tries=settings["retries"], timeout=timeout),
+        connections=settings["connections"],
+        naming=Naming(
+            container=settings["swift_store_container"],
+            seed=settings["swift_store_multiple_containers_seed"],
+            is_multi_tenant=settings["swift_store_multi_tenant"],
+        ),
+    )
+    _check_buffer(settings)
+    return config, settings
 
 
-def parse_options(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the values of `-o` arguments, each a comma-separated list.
-
-    Raises:
-        ConfigError: An unknown option, or a value that it cannot have.
-    """
-    values: dict[str, Any] = {}
-    for item in (item.strip() for text in texts for item in text.split(",")):
-        if item:
-            name, equals, value = item.partition("=")
-            option = _BY_NAME.get(name)
-            if option is None:
-                raise errors.ConfigError(
-                    f"unknown option {name!r} (see swiftimgfs mount --help)"
-                )
-            if not option.is_flag and not equals:
-                raise errors.ConfigError(f"option {name} needs a value: {name}=…")
-            try:
-                values[name] = option.parse(value)
-            except ValueError as exc:
-                raise errors.ConfigError(f"option {name}={value}: {exc}") from exc
-    return values
-
-
-def load_config(source: str, mountpoint: str, options: Iterable[str]) -> Config:
+def load_config(
+    source: str, mountpoint: str, options: Iterable[str], config_file: Path | None = None
+) -> Config:
     """Return the settings of a mount.
 
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
-    given = parse_options(options)
-    umask = os.umask(0)
-    os.umask(umask)  # the only way to read it
-    segment_size = given.get("segment_size", 64 * KIB**2)
-    memory = given.get("memory_limit", DEFAULT_MEMORY)
-    timeout = given.get("timeout", 60.0)
-    attr_timeout = given.get("attr_timeout", 1.0)
+    store, settings = load_store_config(source, options, config_file)
+    memory, segment_size = settings["memory_limit"], settings["segment_size"]
     return Config(
-        source=parse_source(source),
+        store=store,
         mountpoint=Path(mountpoint).absolute(),
-        is_read_only=given.get("ro", False),
-        is_for_all=given.get("allow_other", False),
-        connections=given.get("connections", 8),
+        is_read_only=settings["ro"],
+        is_for_all=settings["allow_other"],
         cache_limit=memory // 2,
-        log_file=given.get("log_file"),
-        presentation=Presentation(
-            uid=given.get("uid", os.getuid()),
-            gid=given.get("gid", os.getgid()),
-            umask=given.get("umask", umask),
-            attr_timeout=attr_timeout,
-        ),
+        log_file=settings["log_file"],
+        admin_tenants=tuple(settings["swift_store_admin_tenants"]),
+        presentation=_presentation(settings),
         freshness=FreshnessOptions(
-            attr_timeout=attr_timeout,
-            list_timeout=given.get("list_timeout", 60.0),
-            is_mtime_exact=given.get("mtime", True),
-            show_segments=given.get("show_segments", False),
+            attr_timeout=settings["attr_timeout"],
+            list_timeout=settings["list_timeout"],
+            is_mtime_exact=settings["mtime"] == "exact",
+            show_segments=settings["show_segments"],
         ),
-        retry=RetryPolicy(tries=given.get("retries", 5), timeout=timeout),
-        transport=TransportOptions(
-            timeout=timeout,
-            cacert=given.get("cacert"),
-            insecure=given.get("insecure", False),
-        ),
+        view=_view(settings, store),
+        read_retry=_read_retry(settings, store.retry),
         writing=WriteOptions(
             segment_size=segment_size,
-            large_object_size=given.get("large_object_size", segment_size),
+            large_object_size=settings["large_object_size"] or segment_size,
             dirty_limit=memory // 2,
-            allow_glance_writes=given.get("allow_glance_writes", False),
-            last_writer_wins=given.get("last_writer_wins", False),
+            allow_glance_writes=settings["allow_glance_writes"],
+            last_writer_wins=settings["last_writer_wins"],
+            naming=store.naming,
         ),
     )
+
+
+def _presentation(settings: Settings) -> Presentation:
+    umask = os.umask(0)
+    os.umask(umask)  # the only way to read it
+    return Presentation(
+        uid=_or(settings["uid"], os.getuid()),
+        gid=_or(settings["gid"], os.getgid()),
+        umask=_or(settings["umask"], umask),
+        attr_timeout=settings["attr_timeout"],
+    )
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+def _view(settings: Settings, store: StoreConfig) -> ViewOptions:
+    layout = Layout(settings["layout"])
+    if layout is Layout.IMAGES and not store.source.root.is_root:
+        raise errors.ConfigError(
+            "layout=images shows the images of all containers: give a source without a container"
+        )
+    return ViewOptions(layout, store.naming, settings["swift_store_create_container_on_put"])
+
+
+def _read_retry(settings: Settings, retry: RetryPolicy) -> RetryPolicy:
+    """Return how often a broken read is resumed: Glance's 0 would be never, which helps nobody."""
+    resumptions = settings["swift_store_retry_get_count"]
+    return replace(retry, tries=resumptions + 1) if resumptions else retry
+
+
+def _endpoint_url(settings: Settings) -> str | None:
+    url: str | None = settings["swift_store_endpoint"]
+    if url and not url.startswith(("http://", "https://")):
+        raise errors.ConfigError(f"swift_store_endpoint: {url!r} is no http(s) URL")
+    return url or None
+
+
+def _cacert(settings: Settings) -> str | None:
+    if not settings["swift_store_cacert"]:
+        return None
+    path = Path(settings["swift_store_cacert"]).absolute()  # the background is elsewhere
+    try:
+        path.open("rb").close()
+    except OSError as exc:
+        raise errors.ConfigError(f"cacert {path}: {exc.strerror}") from None
+    return str(path)
+
+
+def _check_buffer(settings: Settings) -> None:
+    """Refuse what the driver's `validate_buffering` refuses, before anything is uploaded."""
+    if not settings["swift_buffer_on_upload"]:
+        return
+    directory = settings["swift_upload_buffer_dir"]
+    if not directory:
+        raise errors.ConfigError("swift_buffer_on_upload needs swift_upload_buffer_dir")
+    if not Path(directory).is_dir() or not os.access(directory, os.W_OK | os.X_OK):
+        raise errors.ConfigError(
+            f"swift_upload_buffer_dir {directory}: no directory that can be written"
+        )

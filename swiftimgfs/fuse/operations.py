@@ -22,7 +22,6 @@ from swiftimgfs.fuse.attributes import (
     entry_attributes,
     statvfs_data,
 )
-from swiftimgfs.model import xattrs
 from swiftimgfs.model.attributes import AttributeChanges
 
 if TYPE_CHECKING:
@@ -200,13 +199,13 @@ class ImageOperations(pyfuse3.Operations):
     async def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
-        """Refuse to set an extended attribute."""
-        xattrs.refuse_to_set(name.decode(errors="replace"))
+        """Set an extended attribute."""
+        await self._fs.setxattr(inode, name, value)
 
     @replying
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        """Refuse to remove an extended attribute."""
-        xattrs.refuse_to_set(name.decode(errors="replace"))
+        """Remove an extended attribute."""
+        await self._fs.removexattr(inode, name)
 
     # ── directories ────────────────────────────────────────────────────────────────────
 

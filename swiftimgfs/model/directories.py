@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -145,6 +145,17 @@ class Directories:
                 return entry
         return await self._probe(path)
 
+    async def lookup_image(self, path: StorePath) -> Entry:
+        """Return the file `path`, whatever lies deeper: an image at most `attr_timeout` old.
+
+        Raises:
+            NotFoundError: There is no image, or it is a segment, which is not shown.
+        """
+        entry = await self._image_entry(path)
+        if entry.kind is Kind.DIRECTORY or self._is_hidden(path.container, path.name):
+            raise errors.NotFoundError(f"{path}: not an image that is shown")
+        return entry
+
     async def image(self, path: StorePath) -> ImageInfo:
         """Return the image at `path`, at most `attr_timeout` old."""
         return await self._details.image(path)
@@ -178,7 +189,7 @@ class Directories:
         """Note that we stored an image, or changed its metadata."""
         self._details.note(info, parts)
         self._overlay.stored(path, info)
-        self._put_entry(path, _file_entry(path.component, info))
+        self._set_entry(path, _file_entry(path.component, info))
 
     def removed(self, path: StorePath, info: ImageInfo | None) -> None:
         """Note that we took an image's name away; None when it had never been stored.
@@ -190,12 +201,12 @@ class Directories:
         self._overlay.removed(path, info)
         if path.parent.name:
             self._overlay.made_directory(path.parent)
-        self._drop_entry(path)
+        self._set_entry(path, None)
 
     def made_directory(self, path: StorePath) -> None:
         """Note that we made a directory."""
         self._overlay.made_directory(path)
-        self._put_entry(path, Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns()))
+        self._set_entry(path, Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns()))
 
     def removed_directory(self, path: StorePath) -> None:
         """Note that we removed a directory."""
@@ -267,12 +278,7 @@ class Directories:
             if entry is not None:
                 return entry
         info = await self._store.head_container(path.container)
-        return Entry(
-            path.component,
-            Kind.DIRECTORY,
-            mtime_ns=info.mtime_ns,
-            metadata=info.metadata,
-        )
+        return Entry(path.component, Kind.DIRECTORY, None, info.mtime_ns, info.metadata)
 
     # ── in a container ─────────────────────────────────────────────────────────────────
 
@@ -343,9 +349,7 @@ class Directories:
 
         async def as_image() -> None:
             with contextlib.suppress(errors.NotFoundError):
-                info = await self.image(path)
-                if not self._overlay.is_removed(path, info.last_modified_ns):
-                    found.append(_file_entry(path.component, info))
+                found.append(await self._image_entry(path))
 
         async def as_directory() -> None:
             page = await self._store.list_page(
@@ -362,6 +366,12 @@ class Directories:
             raise errors.NotFoundError(f"{path}: no such image or directory")
         return min(found, key=lambda entry: entry.kind is Kind.FILE)
 
+    async def _image_entry(self, path: StorePath) -> Entry:
+        info = await self.image(path)
+        if self._overlay.is_removed(path, info.last_modified_ns):
+            raise errors.NotFoundError(f"{path}: removed by this mount")
+        return _file_entry(path.component, info)
+
     async def _directory_entry(self, path: StorePath, first: ObjectRow) -> Entry:
         info = None
         if first.name == path.prefix:  # the marker itself: it may carry attributes
@@ -369,13 +379,7 @@ class Directories:
                 info = await self._store.head_image(path.container, first.name)
         if info is None:
             return self._bare_directory(path.component)
-        return Entry(
-            path.component,
-            Kind.DIRECTORY,
-            info=info,
-            mtime_ns=info.mtime_ns,
-            metadata=info.metadata,
-        )
+        return replace(_file_entry(path.component, info), kind=Kind.DIRECTORY)
 
     # ── helpers ────────────────────────────────────────────────────────────────────────
 
@@ -390,14 +394,11 @@ class Directories:
     def _is_younger(listing: Listing, age: float) -> bool:
         return trio.current_time() - listing.loaded_at < age
 
-    def _put_entry(self, path: StorePath, entry: Entry) -> None:
+    def _set_entry(self, path: StorePath, entry: Entry | None) -> None:
         listing = self._listings.get(path.parent)
-        if listing is not None:
+        if listing is not None and entry is not None:
             listing.entries[path.component] = entry
-
-    def _drop_entry(self, path: StorePath) -> None:
-        listing = self._listings.get(path.parent)
-        if listing is not None:
+        elif listing is not None:
             listing.entries.pop(path.component, None)
 
 

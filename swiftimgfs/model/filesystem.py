@@ -13,7 +13,7 @@ from swiftimgfs.model import xattrs
 from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
 from swiftimgfs.model.inodes import Kind
-from swiftimgfs.model.tree import Tree, see_entry
+from swiftimgfs.model.tree import Tree
 from swiftimgfs.store.records import CONTAINER_META
 
 if TYPE_CHECKING:
@@ -22,26 +22,32 @@ if TYPE_CHECKING:
     from swiftimgfs.model.files import OpenFiles
     from swiftimgfs.model.inodes import Inode, InodeTable
     from swiftimgfs.model.usage import AccountUsage, Usage
+    from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore
 
 
 class ImageFilesystem:
     """Images and directories, by inode number and handle."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts of a mount
         self,
         store: ImageStore,
         directories: Directories,
         inodes: InodeTable,
         files: OpenFiles,
         usage: AccountUsage,
+        view: View,
+        *,
+        admin_tenants: tuple[str, ...] = (),
     ) -> None:
-        self.tree = Tree(store, directories, inodes, files)
+        self.tree = Tree(store, directories, inodes, files, view)
         self.files = files
         self._store = store
         self._directories = directories
         self._inodes = inodes
         self._usage = usage
+        self._view = view
+        self._admin_tenants = admin_tenants
         self._open_directories: HandleTable[DirectoryHandle] = HandleTable()
 
     def inode(self, number: int) -> Inode:
@@ -80,13 +86,22 @@ class ImageFilesystem:
 
     async def getxattr(self, number: int, name: bytes) -> bytes:
         """Return the value of an extended attribute."""
-        subject = xattrs.Subject(self._inodes[number], self._store)
-        return (await xattrs.value_of(subject, name.decode(errors="replace"))).encode()
+        return (await xattrs.value_of(self._subject(number), _text(name))).encode()
 
     async def listxattr(self, number: int) -> list[bytes]:
         """Return the names of the extended attributes that have a value."""
-        subject = xattrs.Subject(self._inodes[number], self._store)
-        return [name.encode() for name in await xattrs.names_of(subject)]
+        return [name.encode() for name in await xattrs.names_of(self._subject(number))]
+
+    async def setxattr(self, number: int, name: bytes, value: bytes) -> None:
+        """Set an extended attribute."""
+        await xattrs.set_value(self._subject(number), _text(name), value)
+
+    async def removexattr(self, number: int, name: bytes) -> None:
+        """Remove an extended attribute."""
+        await xattrs.remove(self._subject(number), _text(name))
+
+    def _subject(self, number: int) -> xattrs.Subject:
+        return xattrs.Subject(self._inodes[number], self._store, self._admin_tenants)
 
     async def _post_image(self, inode: Inode, changes: AttributeChanges) -> None:
         self.files.check_may_change(inode)
@@ -116,7 +131,7 @@ class ImageFilesystem:
     async def open_directory(self, number: int) -> int:
         """Return a handle on the names in a directory as they are now."""
         inode = self._inodes[number]
-        entries = dict((await self._directories.listing(inode.path)).entries)
+        entries = dict((await self._view.listing(inode.path)).entries)
         for written in self.files.being_written():
             if written.parent is inode and not written.is_unlinked:
                 entries.setdefault(written.component, Entry(written.component, Kind.FILE))
@@ -135,11 +150,7 @@ class ImageFilesystem:
         directory = self._open_directories[handle]
         if index >= len(directory.entries):
             return None
-        entry = directory.entries[index]
-        inode = self._inodes.obtain(directory.inode, entry.component, entry.kind)
-        if not self.files.is_being_written(inode):
-            see_entry(inode, entry)
-        return inode
+        return self.tree.inode_of(directory.inode, directory.entries[index])
 
     def remember(self, inode: Inode) -> None:
         """Count an entry that the kernel was told of."""
@@ -152,3 +163,7 @@ class ImageFilesystem:
     def release_directory(self, handle: int) -> None:
         """Close a directory."""
         self._open_directories.remove(handle)
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")

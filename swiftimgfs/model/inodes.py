@@ -47,6 +47,7 @@ class Inode:
         opens: Handles that are open on it.
         is_unlinked: Its name is gone; only handles keep it.
         cached_etag: The version of which the kernel may have pages.
+        place: Where it is in the store, when that does not follow from its parent's path.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Inode:
     is_unlinked: bool = False
     cached_etag: str | None = None
     root: StorePath = field(default_factory=StorePath)
+    place: StorePath | None = None
 
     def see(self, info: ImageInfo) -> None:
         """Take over what an image is now."""
@@ -70,7 +72,9 @@ class Inode:
 
     @property
     def path(self) -> StorePath:
-        """Where it is in the store, by the names of its parents."""
+        """Where it is in the store: by the names of its parents, unless it has a `place`."""
+        if self.place is not None:
+            return self.place
         if self.parent is None:
             return self.root
         return self.parent.path.child(self.component)
@@ -105,18 +109,28 @@ class InodeTable:
         """Return the inode of a name, if the kernel knows it."""
         return self._by_name.get((parent.number, component))
 
-    def obtain(self, parent: Inode, component: str, kind: Kind) -> Inode:
+    def obtain(
+        self, parent: Inode, component: str, kind: Kind, path: StorePath | None = None
+    ) -> Inode:
         """Return the inode of a name: the one that the kernel knows, or a new one.
 
-        A name that was a file and is a directory now gets another inode. The caller counts
-        a lookup with `remember` as soon as the kernel has been told.
+        A name that was a file and is a directory now, or is at another place in the store,
+        gets another inode. The caller counts a lookup with `remember` as soon as the kernel
+        has been told.
+
+        Args:
+            parent: The directory.
+            component: The name in it.
+            kind: What it is.
+            path: Where it is; by default where the parent's path leads.
         """
+        place = _place(parent, component, path)
         inode = self.find(parent, component)
-        if inode is not None and inode.kind is kind:
+        if inode is not None and inode.kind is kind and inode.place == place:
             return inode
         if inode is not None:
             self.unlink(inode)
-        inode = Inode(next(self._numbers), parent, component, kind)
+        inode = Inode(next(self._numbers), parent, component, kind, place=place)
         self._by_number[inode.number] = inode
         self._by_name[parent.number, component] = inode
         return inode
@@ -137,13 +151,23 @@ class InodeTable:
         inode.is_unlinked = True
         self._forget_name(inode)
 
-    def rename(self, inode: Inode, parent: Inode, component: str) -> None:
-        """Give an inode another name; whatever had that name is unlinked."""
+    def rename(
+        self, inode: Inode, parent: Inode, component: str, path: StorePath | None = None
+    ) -> None:
+        """Give an inode another name; whatever had that name is unlinked.
+
+        Args:
+            inode: The file or directory.
+            parent: The directory that it is in from now on.
+            component: Its name there.
+            path: Where it is then; by default where the parent's path leads.
+        """
         replaced = self.find(parent, component)
         if replaced is not None and replaced is not inode:
             self.unlink(replaced)
         self._forget_name(inode)
         inode.parent, inode.component = parent, component
+        inode.place = _place(parent, component, path)
         self._by_name[parent.number, component] = inode
 
     def drop_if_unused(self, inode: Inode) -> None:
@@ -158,3 +182,8 @@ class InodeTable:
         key = (inode.parent.number, inode.component)
         if self._by_name.get(key) is inode:
             del self._by_name[key]
+
+
+def _place(parent: Inode, component: str, path: StorePath | None) -> StorePath | None:
+    """Return `path` when the parent's path does not lead there, else None."""
+    return None if path == parent.path.child(component) else path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 
 if TYPE_CHECKING:
-    from swiftimgfs.store.image_store import Limits
+    from swiftimgfs.store.cluster import Limits
 
 LONGEST_COMPONENT = 255  # bytes: NAME_MAX of Linux
 

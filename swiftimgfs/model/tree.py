@@ -11,11 +11,10 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-import trio
-
 from swiftimgfs import errors
 from swiftimgfs.model.inodes import Inode, InodeTable, Kind
-from swiftimgfs.model.paths import check_storable, component_of
+from swiftimgfs.model.paths import StorePath, check_storable, component_of
+from swiftimgfs.model.views import remove_container
 from swiftimgfs.store.image_store import metadata_headers
 from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
@@ -25,27 +24,30 @@ if TYPE_CHECKING:
     from swiftimgfs.model.attributes import AttributeChanges
     from swiftimgfs.model.directories import Directories, Entry
     from swiftimgfs.model.files import Opened, OpenFiles
-    from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore, StoredImage
 
 log = logging.getLogger(__name__)
 
 DIRECTORY_TYPE = "application/directory"
-# An emptied container's listing lags; a user who has just emptied it can wait this long.
-RMDIR_PATIENCE = 3.0  # seconds
-RMDIR_STEP = 0.25
 
 
 class Tree:
     """The names of the mount."""
 
     def __init__(
-        self, store: ImageStore, directories: Directories, inodes: InodeTable, files: OpenFiles
+        self,
+        store: ImageStore,
+        directories: Directories,
+        inodes: InodeTable,
+        files: OpenFiles,
+        view: View,
     ) -> None:
         self._store = store
         self._directories = directories
         self._inodes = inodes
         self._files = files
+        self._view = view
 
     async def lookup(self, parent_number: int, name: bytes) -> Inode:
         """Return what a name is, counted as told to the kernel."""
@@ -69,16 +71,17 @@ class Tree:
         """
         parent = self._inodes[parent_number]
         path = await self._new_path(parent, name)
-        if path.is_container:
-            raise errors.NotPermittedError(f"{path}: images are in containers, not beside them")
-        inode = self._inodes.obtain(parent, path.component, Kind.FILE)
+        await self._view.prepare(path)
+        inode = self._inodes.obtain(parent, path.component, Kind.FILE, path)
         opened = self._files.create(inode, flags, changes)
         self._inodes.remember(inode)
         return inode, opened
 
     async def mkdir(self, parent_number: int, name: bytes) -> Inode:
         """Make a container, or a directory in one by a marker object."""
-        path = await self._new_path(self._inodes[parent_number], name)
+        parent = self._inodes[parent_number]
+        self._view.check_may_have_directories(parent.path)
+        path = await self._new_path(parent, name)
         if not path.is_container:
             await self.put_marker(path, {})
         elif not await self._store.put_container(path.container):
@@ -97,7 +100,9 @@ class Tree:
         Raises:
             DirectoryNotEmptyError: It has.
         """
-        inode = await self._child(self._inodes[parent_number], component_of(name))
+        parent = self._inodes[parent_number]
+        self._view.check_may_have_directories(parent.path)
+        inode = await self._child(parent, component_of(name))
         path = inode.path
         if inode.kind is not Kind.DIRECTORY:
             raise errors.NotADirectoryFsError(f"{path}: is a file")
@@ -107,7 +112,7 @@ class Tree:
         if count:
             raise errors.DirectoryNotEmptyError(f"{path}: has {count} entries")
         if path.is_container:
-            await self._delete_container(path.container)
+            await remove_container(self._store, path.container)
         else:
             await self._delete_markers(path)
         self._directories.removed_directory(path)
@@ -123,6 +128,7 @@ class Tree:
         path = inode.path
         if inode.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{path}: is a directory")
+        containers = {path.container}
         try:
             image = await self._resolved(path)
         except errors.NotFoundError:
@@ -132,7 +138,9 @@ class Tree:
         else:
             await self._files.remove(inode, image)
             self._directories.removed(path, image.info)
+            containers |= _containers_of(image)
         self._inodes.unlink(inode)
+        await self._leave(inode, containers)
 
     async def rename(
         self, old: tuple[int, bytes], new: tuple[int, bytes], *, may_replace: bool
@@ -150,17 +158,35 @@ class Tree:
             raise errors.CrossDeviceError(f"{inode.path}: is moved by copying")
         if target == inode.path:
             return
-        replaced = await self._image_in_the_way(target, may_replace=may_replace)
+        replaced = await self._image_in_the_way(parent, target, may_replace=may_replace)
+        await self._view.prepare(target)
         source = inode.path
         if self._files.retarget(inode, target):  # written, but not in Swift under any name yet
             self._directories.removed(source, None)
+            in_use = {source.container}  # its segments go beside it
         else:
             await self._files.commit_inode(inode)
-            await self._move(inode, source, target)
+            in_use = _containers_of(await self._move(inode, source, target))
         other = self._inodes.find(parent, target.component)
-        self._inodes.rename(inode, parent, target.component)
+        self._inodes.rename(inode, parent, target.component, target)
+        left = {source.container}
         if replaced is not None:
-            await self._files.discard(other, replaced)
+            await self._replace(other, replaced, target)
+            left |= _containers_of(replaced)
+        await self._leave(inode, left - in_use)
+
+    def inode_of(self, parent: Inode, entry: Entry) -> Inode:
+        """Return the inode of an entry that was looked up or listed; not yet counted.
+
+        What is being written here is that, whatever Swift has of its name.
+        """
+        known = self._inodes.find(parent, entry.component)
+        if known is not None and self._files.is_being_written(known):
+            return known
+        path = self._view.place_of(parent.path, entry)
+        inode = self._inodes.obtain(parent, entry.component, entry.kind, path)
+        see_entry(inode, entry)
+        return inode
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
@@ -169,13 +195,10 @@ class Tree:
         known = self._inodes.find(parent, component)
         if known is not None and self._files.is_being_written(known):
             return known
-        entry = await self._directories.lookup(parent.path.child(component))
-        inode = self._inodes.obtain(parent, component, entry.kind)
-        see_entry(inode, entry)
-        return inode
+        return self.inode_of(parent, await self._view.lookup(parent.path, component))
 
     async def _new_path(self, parent: Inode, name: bytes) -> StorePath:
-        path = parent.path.child(component_of(name))
+        path = self._view.new_place(parent.path, component_of(name))
         check_storable(path, self._store.limits)
         if not path.is_container:
             await self._directories.check_free(path)
@@ -185,20 +208,31 @@ class Tree:
         return await self._store.resolve(await self._directories.refreshed_image(path))
 
     async def _image_in_the_way(
-        self, target: StorePath, *, may_replace: bool
+        self, parent: Inode, target: StorePath, *, may_replace: bool
     ) -> StoredImage | None:
         """Return the image that a rename replaces, None when the name is free."""
         try:
-            entry = await self._directories.lookup(target)
+            entry = await self._view.lookup(parent.path, target.component)
         except errors.NotFoundError:
             return None
         if entry.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{target}: is a directory")
         if not may_replace:
             raise errors.ExistsError(f"{target}: exists")
-        return await self._resolved(target)
+        return await self._resolved(self._view.place_of(parent.path, entry))
 
-    async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> None:
+    async def _replace(
+        self, inode: Inode | None, replaced: StoredImage, target: StorePath
+    ) -> None:
+        """Delete what an image was made of that `target` replaced, at another place itself too."""
+        info = replaced.info
+        if (info.container, info.name) != (target.container, target.name):
+            with contextlib.suppress(errors.NotFoundError):
+                await self._store.delete_object(info.container, info.name)
+            self._directories.removed(StorePath(info.container, info.name), info)
+        await self._files.discard(inode, replaced)
+
+    async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> StoredImage:
         """Copy the image or its manifest to the new name, then delete the old name alone."""
         info = await self._directories.refreshed_image(source)
         await self._store.copy_image(info, target.container, target.name)
@@ -215,6 +249,12 @@ class Tree:
         self._directories.stored(target, moved.info, moved.parts)
         self._files.renamed(inode, moved)
         inode.see(moved.info)
+        return moved
+
+    async def _leave(self, inode: Inode, containers: set[str]) -> None:
+        """Give up containers that an image was in, unless it goes on being read or written."""
+        if not inode.opens:
+            await self._view.left(containers)
 
     async def _delete_markers(self, path: StorePath) -> None:
         """Delete what only says that there is a directory, never an image of its name."""
@@ -229,24 +269,15 @@ class Tree:
                 if name == path.prefix or info.is_directory_marker:
                     await self._store.delete_object(path.container, name)
 
-    async def _delete_container(self, container: str) -> None:
-        deadline = trio.current_time() + RMDIR_PATIENCE
-        while True:
-            try:
-                await self._store.delete_container(container)
-                break
-            except errors.DirectoryNotEmptyError:
-                if trio.current_time() > deadline:
-                    raise
-            await trio.sleep(RMDIR_STEP)
-        segments = container + SEGMENT_CONTAINER_SUFFIX
-        with contextlib.suppress(errors.NotFoundError, errors.DirectoryNotEmptyError):
-            if (await self._store.head_container(segments)).is_our_segment_container:
-                await self._store.delete_container(segments)
-
 
 def see_entry(inode: Inode, entry: Entry) -> None:
     """Take over what a listing or a lookup says of an inode."""
     inode.info = entry.info
     inode.mtime_ns = entry.mtime_ns
     inode.metadata = entry.metadata
+
+
+def _containers_of(image: StoredImage) -> set[str]:
+    """Return the containers of an image and of its segments, without `_segments`."""
+    names = {image.info.container, *(container for container, _ in image.parts)}
+    return {name.removesuffix(SEGMENT_CONTAINER_SUFFIX) for name in names}

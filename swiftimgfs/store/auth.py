@@ -1,19 +1,20 @@
-"""Who we are: an identity gives the storage URL and a token that is valid now.
+"""Who we are: an identity gives the storage URL and what opens it now.
 
-An identity is asked before every request, in the thread that makes it, so it must be
-cheap while its token lives; renewal happens once, however many threads wait for it.
-Secrets never leave this module: `repr` of what it hands out hides them.
+An identity is asked before every request, in the thread that makes it, so it is cheap while
+its token lives. Renewal happens before the token ends, and once, however many threads wait
+for it. Secrets never leave this module: `repr` of what it hands out hides them.
 """
 
 from __future__ import annotations
 
+import abc
+import http
+import logging
 import threading
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import keystoneauth1.exceptions
-import openstack.config
-import openstack.exceptions
 import swiftclient.client
 
 from swiftimgfs import errors
@@ -21,16 +22,24 @@ from swiftimgfs.store.failures import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import ParseResult
 
     from keystoneauth1.session import Session
+
+log = logging.getLogger(__name__)
+
+TOKEN_HEADER = "X-Auth-Token"  # noqa: S105  # the header's name
+EXPIRE_SOON = 60.0  # seconds: Glance's default of swift_store_expire_soon_interval
+# After a renewal that failed while the old token is still good: not with every request.
+RENEWAL_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the account is, and the token that opens it."""
+    """Where the account is, and the headers that open it."""
 
     storage_url: str
-    token: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +50,39 @@ class TransportOptions:
         timeout: Seconds for one connect, or for one read or write on a socket.
         cacert: A file of CA certificates instead of the system's.
         insecure: Do not verify the servers' certificates.
+        certificate: File of our own certificate, for servers that ask for one.
+        certificate_key: File of its key, where it is not in the same.
     """
 
     timeout: float = 60.0
     cacert: str | None = None
     insecure: bool = False
+    certificate: str | None = None
+    certificate_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """Which Swift of the catalog is meant; None and nothing given: as the login says.
+
+    Attributes:
+        storage_url: The account's URL, whatever the catalog says.
+        interface: `public`, `internal` or `admin`, with or without `URL` after it.
+        expire_soon: Seconds before its end at which a token is renewed.
+    """
+
+    storage_url: str | None = None
+    region: str | None = None
+    interface: str | None = None
+    service_type: str | None = None
+    expire_soon: float = EXPIRE_SOON
 
 
 class Identity(Protocol):
     """Something that can prove who we are to one account. Its methods block."""
 
     def access(self) -> Access:
-        """Return the storage URL and a valid token, asking for a new one if need be.
+        """Return the storage URL and what opens it now, asking for a new token if need be.
 
         Raises:
             AccessDeniedError: The credentials were refused.
@@ -60,166 +90,213 @@ class Identity(Protocol):
         """
         ...
 
-    def invalidate(self, token: str) -> None:
-        """Forget `token`, which was refused; another one that came since stays."""
+    def invalidate(self, access: Access) -> None:
+        """Forget `access`, which was refused; another one that came since stays."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was made at the identity service for this mount."""
         ...
 
 
-class LegacyIdentity:
-    """A user and a key of tempauth or swauth (`ST_*`, auth version 1)."""
+class FixedIdentity:
+    """A token and a storage URL: good for as long as that token is."""
 
-    def __init__(self, auth_url: str, user: str, key: str, transport: TransportOptions) -> None:
-        self._auth_url = auth_url
-        self._user = user
-        self._key = key
-        self._transport = transport
+    def __init__(self, storage_url: str, token: str) -> None:
+        self._access = Access(storage_url.rstrip("/"), {TOKEN_HEADER: token})
+
+    def access(self) -> Access:
+        """Return what it was made with; see `Identity.access`."""
+        return self._access
+
+    def invalidate(self, access: Access) -> None:
+        """Do nothing: there is no other token."""
+
+    def close(self) -> None:
+        """Do nothing: nothing was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an authentication gave.
+
+    Attributes:
+        lifetime: Seconds from now for which it is good; None when nobody said.
+    """
+
+    access: Access
+    lifetime: float | None
+
+
+class RenewingIdentity(abc.ABC):
+    """An identity that can authenticate again.
+
+    Times are ours, counted from the moment of the authentication: what Keystone's clock
+    says does not matter. A token that lives shorter than twice `expire_soon` is renewed at
+    half its life, since it would otherwise be renewed with every request.
+    """
+
+    def __init__(self, expire_soon: float = EXPIRE_SOON) -> None:
+        self._expire_soon: Final = expire_soon
         self._lock = threading.Lock()
+        self._attempts = 0
+        self._failure: errors.SwiftImgFsError | None = None
         self._access: Access | None = None
+        self._due_at = self._ends_at = float("inf")
+
+    @abc.abstractmethod
+    def _authenticate(self) -> Grant:
+        """Ask for a new token."""
 
     def access(self) -> Access:
         """Return the storage URL and a token; see `Identity.access`."""
-        with self._lock:  # held across the request, so that one renewal serves all threads
-            if self._access is None:
-                self._access = self._authenticate()
+        seen = self._attempts
+        with self._lock:  # held across the authentication, so that one serves all threads
+            if self._access is None or time.monotonic() >= self._due_at:
+                if self._failure is not None and self._attempts != seen:
+                    raise type(self._failure)(str(self._failure))  # it failed as we waited
+                self._renew()
+            assert self._access is not None  # noqa: S101  # renewed, or raised
             return self._access
 
-    def invalidate(self, token: str) -> None:
-        """Forget `token`; see `Identity.invalidate`."""
+    def invalidate(self, access: Access) -> None:
+        """Forget `access`; see `Identity.invalidate`."""
         with self._lock:
-            if self._access is not None and self._access.token == token:
+            if self._access is access:
                 self._access = None
 
-    def _authenticate(self) -> Access:
+    def close(self) -> None:  # noqa: B027  # most have nothing to do
+        """Give back what was made; see `Identity.close`."""
+
+    def _renew(self) -> None:
+        try:
+            grant = self._authenticate()
+        except errors.SwiftImgFsError as failure:
+            if self._access is None or time.monotonic() >= self._ends_at:
+                self._failure = failure
+                raise
+            self._due_at = time.monotonic() + RENEWAL_PAUSE
+            log.warning("token not renewed, using the old one on reason=%s", failure)
+            return
+        finally:
+            self._attempts += 1  # from now on who waited has waited for this one
+        self._failure = None
+        self._access = grant.access
+        self._due_at = self._ends_at = float("inf")
+        if grant.lifetime is not None:
+            now, lifetime = time.monotonic(), grant.lifetime
+            self._ends_at = now + lifetime
+            self._due_at = self._ends_at - min(self._expire_soon, lifetime / 2)
+
+
+class LegacyIdentity(RenewingIdentity):
+    """A user and a key of tempauth or swauth (`ST_*`, auth version 1)."""
+
+    def __init__(
+        self,
+        auth_url: str,
+        user: str,
+        key: str,
+        transport: TransportOptions,
+        endpoint: EndpointOptions = EndpointOptions(),
+    ) -> None:
+        super().__init__(endpoint.expire_soon)
+        self._auth_url = auth_url
+        self._headers = {"X-Auth-User": user, "X-Auth-Key": key}
+        self._transport = transport
+        self._storage_url = endpoint.storage_url
+
+    def _authenticate(self) -> Grant:
+        """Ask for a token as version 1 of Swift's auth does: by headers, answered by headers.
+
+        Source: Swift's "The Auth System". swiftclient's own `get_auth_1_0` does the same,
+        and throws `X-Auth-Token-Expires` away.
+        """
         with translated(f"authentication at {self._auth_url}"):
-            storage_url, token = swiftclient.client.get_auth_1_0(
-                self._auth_url,
-                self._user,
-                self._key,
-                cacert=self._transport.cacert,
-                insecure=self._transport.insecure,
-                timeout=self._transport.timeout,
-            )
+            parsed, connection = open_connection(self._auth_url, self._transport)
+            headers = {key: value.encode() for key, value in self._headers.items()}
+            try:
+                connection.request("GET", parsed.path, "", headers)
+                response = connection.getresponse()
+                body = response.read()
+            finally:
+                connection.close()
+            if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+                raise swiftclient.ClientException.from_response(response, "Auth", body)
+        storage_url = self._storage_url or response.getheader("x-storage-url")
+        token = response.getheader("x-storage-token") or response.getheader("x-auth-token")
         if not storage_url or not token:
             raise errors.StoreRefusedError(
                 f"authentication at {self._auth_url}: the answer has no storage URL and token;"
                 " is this a Swift (v1) auth address?"
             )
-        return Access(storage_url, token)
+        lifetime = response.getheader("x-auth-token-expires") or ""
+        return Grant(
+            Access(storage_url.rstrip("/"), {TOKEN_HEADER: token}),
+            float(lifetime) if lifetime.isdigit() else None,
+        )
 
 
-class KeystoneIdentity:
-    """A keystoneauth1 session: whatever plugin it was loaded with, and the catalog."""
+class KeystoneIdentity(RenewingIdentity):
+    """A keystoneauth1 session, whatever plugin it was loaded with, and the catalog."""
 
-    def __init__(
-        self, session: Session, *, region: str | None, interface: str, service_type: str
-    ) -> None:
+    def __init__(self, session: Session, endpoint: EndpointOptions) -> None:
+        super().__init__(endpoint.expire_soon)
         self._session = session
-        self._endpoint_filter: dict[str, Any] = {
-            "service_type": service_type,
-            "interface": interface,
-            "region_name": region,
-        }
-        self._lock = threading.Lock()
-        self._refused: str | None = None
+        self._endpoint = endpoint
+        # When to renew is decided here. With keystoneauth's own margin of 120 s a token that
+        # lives shorter would be renewed by each question to the session, the catalog's too.
+        session.auth.MIN_TOKEN_LIFE_SECONDS = 0  # type: ignore[union-attr]  # there is one
 
-    def access(self) -> Access:
-        """Return the storage URL and a token; see `Identity.access`."""
+    def _authenticate(self) -> Grant:
+        self._session.invalidate()
         with translated("authentication with Keystone"):
-            token = self._session.get_token()
-            storage_url = self._session.get_endpoint(**self._endpoint_filter)
-        if not token or not storage_url:
+            headers = self._session.get_auth_headers() or {}
+            storage_url = self._endpoint.storage_url or self._find_endpoint()
+        return Grant(Access(storage_url.rstrip("/"), dict(headers)), lifetime_of(self._session))
+
+    def _find_endpoint(self) -> str:
+        wanted: dict[str, Any] = {
+            "service_type": self._endpoint.service_type or "object-store",
+            "interface": self._endpoint.interface or "public",
+            "region_name": self._endpoint.region,
+        }
+        found: str | None = self._session.get_endpoint(**wanted)
+        if not found:
             raise errors.StoreRefusedError(
                 "Keystone's catalog has no endpoint for {service_type} ({interface}, region"
-                " {region_name})".format_map(self._endpoint_filter)
+                " {region_name})".format_map(wanted)
             )
-        return Access(storage_url.rstrip("/"), token)
-
-    def invalidate(self, token: str) -> None:
-        """Forget `token`; see `Identity.invalidate`.
-
-        keystoneauth1 forgets whatever it has, so that several threads that were refused
-        with one token must not each throw away the token that the first of them got.
-        """
-        with self._lock:
-            if token != self._refused:
-                self._refused = token
-                self._session.invalidate()
+        return found
 
 
-def identity_from_environment(
-    environ: Mapping[str, str], transport: TransportOptions
-) -> Identity:
-    """Return the identity that `ST_*` or, without them, `OS_*` variables name.
+def lifetime_of(session: Session) -> float | None:
+    """Return the seconds that the session's newest token lives; None where nobody says.
 
-    Raises:
-        ConfigError: Neither set of variables is complete.
+    From when it was issued, both by Keystone's clock, and not from now, which is by ours.
     """
-    if "ST_AUTH" in environ:
-        missing = [name for name in ("ST_USER", "ST_KEY") if not environ.get(name)]
-        if missing:
-            raise errors.ConfigError(f"env: ST_AUTH is set, but not {' and '.join(missing)}")
-        if not environ["ST_AUTH"].startswith(("http://", "https://")):
-            raise errors.ConfigError(f"env: ST_AUTH={environ['ST_AUTH']} is no http(s) address")
-        return LegacyIdentity(
-            environ["ST_AUTH"], environ["ST_USER"], environ["ST_KEY"], transport
-        )
-    if "OS_AUTH_URL" in environ:
-        # A variable OS_CLOUD would make openstacksdk read clouds.yaml: env: means the variables.
-        config = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=True)
-        return _identity_of_cloud(config, None, transport)
-    raise errors.ConfigError(
-        "env: neither ST_AUTH, ST_USER and ST_KEY nor OS_AUTH_URL and its companions are set"
-    )
+    access_info = getattr(session.auth, "auth_ref", None)
+    if access_info is None or access_info.expires is None or access_info.issued is None:
+        return None
+    seconds: float = (access_info.expires - access_info.issued).total_seconds()
+    return seconds
 
 
-def identity_from_cloud(name: str, transport: TransportOptions) -> Identity:
-    """Return the identity of cloud `name` in clouds.yaml.
+def open_connection(
+    url: str, transport: TransportOptions
+) -> tuple[ParseResult, swiftclient.client.HTTPConnection]:
+    """Return a connection that goes nowhere but to `url`.
 
-    Raises:
-        ConfigError: There is no such cloud, or its entry is not complete.
+    requests would follow a redirection, and take the token or the key along to wherever a
+    server points: it drops `Authorization` on the way to another host, not `X-Auth-*`.
     """
-    try:
-        # With the variables: OS_CLIENT_CONFIG_FILE says where clouds.yaml is.
-        config = openstack.config.OpenStackConfig(load_envvars=True)
-    except openstack.exceptions.ConfigException as exc:
-        raise errors.ConfigError(f"clouds.yaml: {exc}") from exc
-    if name not in config.get_cloud_names():
-        raise errors.ConfigError(f"no cloud {name!r} in clouds.yaml (and not env:)")
-    return _identity_of_cloud(config, name, transport)
-
-
-def _identity_of_cloud(
-    config: openstack.config.OpenStackConfig, name: str | None, transport: TransportOptions
-) -> Identity:
-    try:
-        region = config.get_one(cloud=name)
-        _check_password(name, region.config)
-        session = region.get_session()
-    except (
-        openstack.exceptions.ConfigException,
-        keystoneauth1.exceptions.ClientException,
-    ) as exc:
-        raise errors.ConfigError(f"{name or 'env:'}: {exc}") from exc
-    session.timeout = transport.timeout
-    if transport.insecure:
-        session.verify = False
-    elif transport.cacert:
-        session.verify = transport.cacert
-    return KeystoneIdentity(
-        session,
-        region=region.get_region_name() or None,
-        interface=region.get_interface("object-store") or "public",
-        service_type=region.get_service_type("object-store") or "object-store",
+    parsed, connection = swiftclient.client.http_connection(
+        url,
+        cacert=transport.cacert,
+        insecure=transport.insecure,
+        cert=transport.certificate,
+        cert_key=transport.certificate_key,
+        timeout=transport.timeout,
     )
-
-
-def _check_password(name: str | None, settings: Mapping[str, Any]) -> None:
-    """Refuse half a password login, which keystoneauth1 meets with a bare Exception, later."""
-    if settings.get("auth_type") not in {None, "", "password", "v3password"}:
-        return
-    auth = settings.get("auth", {})
-    missing = [] if auth.get("username") or auth.get("user_id") else ["username"]
-    missing += [] if auth.get("password") else ["password"]
-    if missing:
-        where = f"cloud {name}: auth has no" if name else "env: OS_* variables give no"
-        raise errors.ConfigError(f"{where} {' and no '.join(missing)}")
+    connection.requests_args["allow_redirects"] = False
+    return parsed, connection

@@ -26,6 +26,7 @@ import swiftclient.client
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.store.auth import open_connection
 from swiftimgfs.store.failures import failure_of_status, translated
 
 if TYPE_CHECKING:
@@ -186,10 +187,12 @@ class ConnectionPool:
                 if response.is_complete:
                     self._idle.append(response.connection)
 
-    def close(self) -> None:
-        """Close the idle connections."""
+    async def aclose(self) -> None:
+        """Close the idle connections, and give back what the identity made for us."""
         while self._idle:
             self._idle.pop().close()
+        with suppress(errors.StoreUnavailableError):
+            await self.run_in_thread(self._identity.close, "leaving", self.retry.timeout)
 
     async def _retrying(
         self, request: Request, attempt_once: Callable[[Request], Awaitable[T]]
@@ -228,11 +231,9 @@ class ConnectionPool:
     ) -> T:
         connection = self._idle.pop() if self._idle else None
         call = functools.partial(blocking, request, connection)
-        return await self.run_in_thread(call, request, self.retry.deadline(request))
+        return await self.run_in_thread(call, str(request), self.retry.deadline(request))
 
-    async def run_in_thread(
-        self, blocking: Callable[[], T], request: Request, deadline: float
-    ) -> T:
+    async def run_in_thread(self, blocking: Callable[[], T], what: str, deadline: float) -> T:
         """Return what `blocking` returns; give up on it after `deadline` seconds.
 
         What is given up goes on in its thread until its socket times out, and its result,
@@ -242,7 +243,7 @@ class ConnectionPool:
             return await trio.to_thread.run_sync(  # noqa: TID251  # the door
                 blocking, limiter=self._limiter, abandon_on_cancel=True
             )
-        raise errors.StoreUnavailableError(f"{request}: no answer within {deadline:.0f} s")
+        raise errors.StoreUnavailableError(f"{what}: no answer within {deadline:.0f} s")
 
     # ── in a thread ────────────────────────────────────────────────────────────────────
 
@@ -264,7 +265,7 @@ class ConnectionPool:
     ) -> tuple[swiftclient.client.HTTPConnection, Mapping[str, str]]:
         with translated(str(request)):
             connection, response = self._start(request, connection)
-            if response.status >= http.HTTPStatus.BAD_REQUEST:
+            if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
                 try:
                     _raise_for_status(request, response, response.read())
                 finally:
@@ -276,15 +277,13 @@ class ConnectionPool:
     ) -> tuple[swiftclient.client.HTTPConnection, swiftclient.client.requests.Response]:
         access = self._identity.access()
         self.storage_url = access.storage_url
+        if connection is not None and connection.url != access.storage_url:
+            connection.close()  # of before a renewal that moved us: no token of now goes there
+            connection = None
         if connection is None:
-            _, connection = swiftclient.client.http_connection(
-                access.storage_url,
-                cacert=self._transport.cacert,
-                insecure=self._transport.insecure,
-                timeout=self._transport.timeout,
-            )
+            _, connection = open_connection(access.storage_url, self._transport)
         account = connection.parsed_url.path.rstrip("/") if request.is_below_account else ""
-        texts = {"X-Auth-Token": access.token, **request.headers}
+        texts = {**access.headers, **request.headers}
         headers = {key: value.encode() for key, value in texts.items()}
         if isinstance(request.body, Payload):
             headers["ETag"] = request.body.md5().encode()
@@ -295,7 +294,7 @@ class ConnectionPool:
             connection.close()
             raise
         if response.status == http.HTTPStatus.UNAUTHORIZED:
-            self._identity.invalidate(access.token)
+            self._identity.invalidate(access)
         return connection, response
 
 
@@ -331,7 +330,7 @@ class ResponseBody:
         call = functools.partial(self._readinto, buffer)
         try:
             count = await self._pool.run_in_thread(
-                call, self._request, self._pool.retry.deadline(self._request)
+                call, str(self._request), self._pool.retry.deadline(self._request)
             )
         except errors.StoreUnavailableError as failure:
             raise errors.BrokenBodyError(str(failure)) from failure
@@ -378,7 +377,7 @@ def _headers_of(response: swiftclient.client.requests.Response) -> dict[str, str
 def _raise_for_status(
     request: Request, response: swiftclient.client.requests.Response, body: bytes
 ) -> None:
-    if response.status < http.HTTPStatus.BAD_REQUEST:
+    if response.status < http.HTTPStatus.MULTIPLE_CHOICES:  # a redirection is not followed
         return
     exc = swiftclient.ClientException.from_response(response, str(request), body)
     if response.status == http.HTTPStatus.UNAUTHORIZED:

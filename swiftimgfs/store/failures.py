@@ -31,7 +31,7 @@ CONNECTION_FAILURES = (
 
 _BY_STATUS: dict[int, type[errors.SwiftImgFsError]] = {
     401: errors.AccessDeniedError,
-    403: errors.AccessDeniedError,
+    403: errors.ForbiddenError,
     404: errors.NotFoundError,
     408: errors.StoreUnavailableError,
     416: errors.ImageChangedError,  # we only ask for bytes that the image had

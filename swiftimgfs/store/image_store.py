@@ -15,8 +15,9 @@ from urllib.parse import quote
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Source, Stored
 from swiftimgfs.store import large_objects, records
+from swiftimgfs.store.cluster import Limits, limits_of
 from swiftimgfs.store.connection import Payload, Request
-from swiftimgfs.store.location import format_storage_location
+from swiftimgfs.store.location import Location, format_storage_location
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,17 +37,6 @@ HTTP_PARTIAL = 206
 IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
 INFO = Request("GET", "info", is_below_account=False)
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the cluster allows; Swift's own defaults where `/info` is not for us to see."""
-
-    listing: int = 10_000
-    largest_object: int = 5 * 1024**3
-    manifest_segments: int = 1000
-    longest_name: int = 1024
-    longest_container_name: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +80,10 @@ class _Parts:
 class ImageStore:
     """The containers and images of one account."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, reference: str = "") -> None:
+        """Use `pool`; `reference` is what Glance calls the login in its locations."""
         self._pool: Final = pool
+        self._reference: Final = reference
         self.limits = Limits()
 
     # ── the account ────────────────────────────────────────────────────────────────────
@@ -99,11 +91,17 @@ class ImageStore:
     async def connect(self) -> AccountInfo:
         """Prove who we are, learn the cluster's limits, and return what the account says.
 
+        Somebody whom an ACL lets into a container may not ask the account: it then says
+        nothing.
+
         Raises:
             AccessDeniedError: The credentials were refused.
             StoreUnavailableError: Nothing answers there.
         """
-        info = await self.account()
+        try:
+            info = await self.account()
+        except errors.ForbiddenError:
+            info = records.account_info({})
         self.limits = await self._limits()
         return info
 
@@ -116,19 +114,19 @@ class ImageStore:
             answer = json.loads((await self._pool.request(INFO)).body)
         except (errors.SwiftImgFsError, ValueError):
             return Limits()  # operators may close /info: the defaults are what Swift ships
-        return Limits() if not isinstance(answer, dict) else _limits_of(answer)
+        return Limits() if not isinstance(answer, dict) else limits_of(answer)
 
-    async def list_containers(self) -> list[ContainerRow]:
-        """Return all containers of the account, by name."""
+    async def list_containers(self, *, limit: int | None = None) -> list[ContainerRow]:
+        """Return the containers of the account, by name: all, or the first `limit`."""
         rows: list[ContainerRow] = []
         while True:
-            query = {"format": "json", "limit": str(self.limits.listing)}
+            query = {"format": "json", "limit": str(limit or self.limits.listing)}
             if rows:
                 query["marker"] = rows[-1].name
             response = await self._pool.request(Request("GET", query=query))
             page = json.loads(response.body or b"[]")
             rows += [records.container_row(row) for row in page]
-            if len(page) < self.limits.listing:
+            if limit or len(page) < self.limits.listing:
                 return rows
 
     # ── containers ─────────────────────────────────────────────────────────────────────
@@ -371,6 +369,8 @@ class ImageStore:
 
     def location(self, container: str, name: str = "") -> str:
         """Return the location of an image or a container as Glance writes it, without credentials."""
+        if self._reference:
+            return str(Location("swift+config", self._reference, container, name))
         return format_storage_location(self._pool.storage_url, container, name)
 
 
@@ -382,16 +382,3 @@ def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
 def whole_object(info: ImageInfo) -> Stored:
     """Return a plain image as the source of its own bytes."""
     return Stored(info.container, info.name, info.etag, 0, info.size)
-
-
-def _limits_of(answer: Mapping[str, Mapping[str, int]]) -> Limits:
-    swift, slo, default = answer.get("swift", {}), answer.get("slo", {}), Limits()
-    return Limits(
-        listing=swift.get("container_listing_limit", default.listing),
-        largest_object=swift.get("max_file_size", default.largest_object),
-        manifest_segments=slo.get("max_manifest_segments", default.manifest_segments),
-        longest_name=swift.get("max_object_name_length", default.longest_name),
-        longest_container_name=swift.get(
-            "max_container_name_length", default.longest_container_name
-        ),
-    )

@@ -20,6 +20,7 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Source, Stored
 from swiftimgfs.store.connection import Payload
 from swiftimgfs.store.large_objects import Segment
+from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, SEGMENT_CONTAINER_SUFFIX
 from swiftimgfs.writing.segmenter import SEGMENT_CONTENT_TYPE, SegmentPlan, segments_prefix
 from swiftimgfs.writing.spool import inline_pieces
@@ -45,6 +46,7 @@ class WriteOptions:
         dirty_limit: Bytes of segments that may wait for Swift, of all images together.
         allow_glance_writes: Change also images that Glance wrote, whose checksums it keeps.
         last_writer_wins: Replace an image even when somebody else changed it meanwhile.
+        naming: By which an image is known as Glance's.
     """
 
     segment_size: int = 64 * 1024**2
@@ -52,6 +54,7 @@ class WriteOptions:
     dirty_limit: int = 256 * 1024**2
     allow_glance_writes: bool = False
     last_writer_wins: bool = False
+    naming: Naming = field(default_factory=Naming)
 
 
 class DirtyBudget:

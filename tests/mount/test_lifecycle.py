@@ -143,7 +143,7 @@ class TestRefusals:
             ("segment_size", "needs a value"),
             ("timeout=0", "more than 0"),
             ("umask=99", "octal"),
-            ("ro=perhaps", "yes nor no"),
+            ("ro=perhaps", "boolean value"),
         ],
     )
     def test_bad_option(

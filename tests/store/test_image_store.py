@@ -58,7 +58,7 @@ def pool_of(swift, *, key=None, auth_url=None, tries=3, size=4):
 
 @pytest.fixture
 async def pool(faulty):
-    with contextlib.closing(pool_of(faulty.swift)) as made:
+    async with contextlib.aclosing(pool_of(faulty.swift)) as made:
         yield made
 
 
@@ -131,16 +131,18 @@ async def test_connecting_tells_usage_and_learns_the_clusters_limits(pool, clien
 async def test_a_wrong_key_is_refused(faulty):
     pool = pool_of(faulty.swift, key="wrong")
 
-    with contextlib.closing(pool), pytest.raises(errors.AccessDeniedError):
-        await ImageStore(pool).account()
+    async with contextlib.aclosing(pool):
+        with pytest.raises(errors.AccessDeniedError):
+            await ImageStore(pool).account()
 
 
 @pytest.mark.parametrize("address", ["http://swift.invalid/auth/v1.0", "http://127.0.0.1:9/x"])
 async def test_where_nothing_answers_the_store_is_unavailable(faulty, address):
     pool = pool_of(faulty.swift, auth_url=address, tries=1)
 
-    with contextlib.closing(pool), pytest.raises(errors.StoreUnavailableError):
-        await ImageStore(pool).account()
+    async with contextlib.aclosing(pool):
+        with pytest.raises(errors.StoreUnavailableError):
+            await ImageStore(pool).account()
 
 
 async def test_a_reader_may_not_write(faulty, store):
@@ -148,8 +150,9 @@ async def test_a_reader_may_not_write(faulty, store):
     identity = LegacyIdentity(swift.auth_url, "demo:reader", "reader", TRANSPORT)
     retry = RetryPolicy(tries=3, timeout=5)
     pool = ConnectionPool(identity, size=1, transport=TRANSPORT, retry=retry)
-    with contextlib.closing(pool), pytest.raises(errors.AccessDeniedError):
-        await ImageStore(pool).put_object("c", "o", b"", {})
+    async with contextlib.aclosing(pool):
+        with pytest.raises(errors.AccessDeniedError):
+            await ImageStore(pool).put_object("c", "o", b"", {})
 
     assert len(requests(faulty, "PUT", "/c/o")) == 1
 

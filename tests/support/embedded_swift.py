@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAULT_LAYER = "tests.support.faults:FaultLayer"
+HTTPS_LAYER = "tests.support.https_layer:HttpsLayer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,5 @@ class FaultySwift:
 @contextlib.contextmanager
 def faulty_swift(directory: Path, **options: Any) -> Iterator[FaultySwift]:
     """Run a Swift in `directory`; `options` are those of `EmbeddedSwift`."""
-    with EmbeddedSwift(directory, wrap=(FAULT_LAYER,), **options) as swift:
+    with EmbeddedSwift(directory, wrap=(HTTPS_LAYER, FAULT_LAYER), **options) as swift:
         yield FaultySwift(swift, FaultControl(swift.base_url))

@@ -38,16 +38,23 @@ class EmbeddedKeystone:
 
     Attributes:
         auth_url: The address of its v3 API.
+        port: The loopback port it listens on.
     """
 
     def __init__(self, process: KeystoneProcess) -> None:
         self._process = process
         self.auth_url = process.auth_url
+        self.port = process.port
         self._admin = IdentityApi(self.session(ADMIN, ADMIN), self.auth_url)
 
     @classmethod
     def start(
-        cls, directory: Path, *, port: int = 0, token_expiration: int = 3600
+        cls,
+        directory: Path,
+        *,
+        port: int = 0,
+        token_expiration: int = 3600,
+        public_endpoint: str | None = None,
     ) -> EmbeddedKeystone:
         """Return a Keystone that serves; 2 s, and 10 s once per version.
 
@@ -55,12 +62,20 @@ class EmbeddedKeystone:
             directory: Where its files go; made if it is not there.
             port: 0 takes a free one.
             token_expiration: How long a token is good, in seconds.
+            public_endpoint: What it tells clients to be its address, when that is another
+                one, such as a `TlsFront`'s.
 
         Raises:
             KeystoneError: It could not be set up or did not start.
         """
         copy_seed(directory)
-        return cls(KeystoneProcess(directory, port=port, token_expiration=token_expiration))
+        process = KeystoneProcess(
+            directory,
+            port=port,
+            token_expiration=token_expiration,
+            public_endpoint=public_endpoint,
+        )
+        return cls(process)
 
     def __enter__(self) -> Self:
         return self

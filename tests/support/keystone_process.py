@@ -25,7 +25,7 @@ START_SECONDS = 60
 
 _CONFIGURATION = """\
 [DEFAULT]
-public_endpoint = http://{host}:{port}
+public_endpoint = {public_endpoint}
 use_stderr = true
 
 [database]
@@ -65,12 +65,22 @@ class KeystoneProcess:
         auth_url: The address of its v3 API.
     """
 
-    def __init__(self, directory: Path, *, port: int = 0, token_expiration: int = 3600) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        token_expiration: int = 3600,
+        public_endpoint: str | None = None,
+    ) -> None:
         with socket.create_server((HOST, port)) as listener:
             self.port: int = listener.getsockname()[1]
             self.auth_url = f"http://{HOST}:{self.port}/v3"
             configuration = configure(
-                directory, port=self.port, token_expiration=token_expiration
+                directory,
+                port=self.port,
+                token_expiration=token_expiration,
+                public_endpoint=public_endpoint,
             )
             self._child = Child(
                 keystone_server.__name__,
@@ -102,12 +112,19 @@ class KeystoneProcess:
             raise
 
 
-def configure(directory: Path, *, port: int, token_expiration: int) -> Path:
-    """Write Keystone's configuration for `directory` and return its path."""
+def configure(
+    directory: Path, *, port: int, token_expiration: int, public_endpoint: str | None = None
+) -> Path:
+    """Write Keystone's configuration for `directory` and return its path.
+
+    Without a public endpoint the port is what clients are told.
+    """
     path = directory / "keystone.conf"
     path.write_text(
         _CONFIGURATION.format(
-            host=HOST, port=port, directory=directory, token_expiration=token_expiration
+            public_endpoint=public_endpoint or f"http://{HOST}:{port}",
+            directory=directory,
+            token_expiration=token_expiration,
         )
     )
     return path

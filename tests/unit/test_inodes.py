@@ -168,3 +168,42 @@ def test_renaming_a_directory_renames_everything_below_it(table):
 
     assert file.path == StorePath("c", "e/f")
     assert table.find(directory, "f") is file
+
+
+def test_an_inode_is_where_it_was_found_when_its_parent_does_not_lead_there(table):
+    path = StorePath("glance_ab", "abc")
+
+    inode = table.obtain(table.root, "abc", Kind.FILE, path)
+
+    assert inode.path == path
+    assert table.obtain(table.root, "abc", Kind.FILE, path) is inode
+
+
+def test_a_place_that_follows_from_the_parent_is_not_kept(table):
+    container = looked_up(table, "c", Kind.DIRECTORY)
+
+    inode = table.obtain(container, "a", Kind.FILE, StorePath("c", "a"))
+
+    assert inode.place is None
+    assert table.obtain(container, "a", Kind.FILE) is inode
+
+
+def test_a_name_that_is_at_another_place_now_is_another_inode(table):
+    first = table.obtain(table.root, "abc", Kind.FILE, StorePath("glance", "abc"))
+
+    second = table.obtain(table.root, "abc", Kind.FILE, StorePath("glance_ab", "abc"))
+
+    assert second is not first
+    assert first.is_unlinked
+    assert table.find(table.root, "abc") is second
+
+
+def test_a_rename_moves_an_inode_to_its_new_place(table):
+    inode = table.obtain(table.root, "abc", Kind.FILE, StorePath("glance_ab", "abc"))
+
+    table.rename(inode, table.root, "cde", StorePath("glance_cd", "cde"))
+    renamed = inode.path
+    table.rename(inode, looked_up(table, "d", Kind.DIRECTORY), "b")
+
+    assert renamed == StorePath("glance_cd", "cde")
+    assert inode.path == StorePath("d", "b")

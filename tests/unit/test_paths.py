@@ -13,7 +13,7 @@ from swiftimgfs.model.paths import (
     component_of,
     is_representable,
 )
-from swiftimgfs.store.image_store import Limits
+from swiftimgfs.store.cluster import Limits
 
 COMPONENTS = st.text(max_size=40).filter(is_representable)
 

@@ -52,7 +52,7 @@ async def pool(faulty):
     identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, transport)
     retry = RetryPolicy(tries=3, timeout=5)
     pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
-    with contextlib.closing(pool):
+    async with contextlib.aclosing(pool):
         yield pool
 
 

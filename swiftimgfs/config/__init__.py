@@ -1,0 +1,1 @@
+"""What a mount is told: Glance's files, our own file, the environment and `-o`, as frozen values."""

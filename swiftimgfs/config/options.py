@@ -1,0 +1,125 @@
+"""The table of our own options: the group `[swiftimgfs]`, and what `-o` takes.
+
+`--help`, the sample file and docs/configuration.md are all made from it. It is also the
+entry point `oslo.config.opts`, so that `oslo-config-generator --namespace swiftimgfs`
+writes the sample as for any OpenStack service.
+"""
+
+from __future__ import annotations
+
+from oslo_config import cfg, types
+
+from swiftimgfs.config.glance_options import GLANCE_OPTIONS
+from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask
+
+GROUP = "swiftimgfs"
+SMALLEST_SEGMENT = 4 * KIB
+SMALLEST_MEMORY = 8 * KIB**2
+LARGEST_ID = 2**32 - 2  # of a user or a group; one more means "nobody said" to Linux
+
+
+def _option(
+    name: str, kind: types.ConfigType, text: str, *, default: str | None = None, unset: str = ""
+) -> cfg.Opt:
+    """Return an option; `unset` says what holds when there is no fixed default."""
+    return cfg.Opt(name, type=kind, help=text, default=default, sample_default=unset or None)
+
+
+def _flag(name: str, text: str) -> cfg.Opt:
+    return cfg.BoolOpt(name, default=False, help=text)
+
+
+OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.StrOpt(
+        "layout",
+        default="raw",
+        choices=[
+            ("raw", "containers are directories, images are files in them"),
+            ("images", "one flat directory of the image ids of all of Glance's containers"),
+        ],
+        help="What the mount's root shows.",
+    ),
+    _option(
+        "segment_size", Size(SMALLEST_SEGMENT), "Size of uploaded segments.", default="64M"
+    ),
+    _option(
+        "large_object_size",
+        Size(1),
+        "From which size on an image is stored in segments.",
+        unset="one segment",
+    ),
+    _option(
+        "memory_limit",
+        Size(SMALLEST_MEMORY),
+        "Memory for read-ahead, blocks and data that is not in Swift yet.",
+        default="512M",
+    ),
+    _option("connections", Number(1), "Parallel requests to Swift.", default="8"),
+    _option(
+        "timeout",
+        Seconds(may_be_zero=False),
+        "Seconds that a server may be silent.",
+        default="60",
+    ),
+    _option("retries", Number(1), "Tries of one request.", default="5"),
+    cfg.StrOpt(
+        "mtime",
+        default="exact",
+        choices=[
+            ("exact", "as stored with each image, which costs a request each"),
+            ("listing", "when Swift stored it, as the listing says"),
+        ],
+        help="Which modification time an image shows.",
+    ),
+    _option(
+        "attr_timeout",
+        Seconds(),
+        "Seconds for which an image is not asked for again.",
+        default="1",
+    ),
+    _option(
+        "list_timeout",
+        Seconds(),
+        "Seconds for which a listing is not asked for again.",
+        default="60",
+    ),
+    _flag("show_segments", "Show the segments of large images too."),
+    _flag("allow_glance_writes", "Change also images that Glance wrote."),
+    _flag("last_writer_wins", "Replace images that others changed meanwhile."),
+    _flag("ro", "Mount read-only."),
+    _flag("allow_other", "Let other users in."),
+    _option(
+        "uid", Number(0, LARGEST_ID), "Owner of what has none stored.", unset="the caller's"
+    ),
+    _option(
+        "gid", Number(0, LARGEST_ID), "Group of what has none stored.", unset="the caller's"
+    ),
+    _option("umask", Umask(), "Permission bits that nobody gets.", unset="the caller's"),
+    _flag("insecure", "Do not verify the servers' certificates."),
+    cfg.StrOpt(
+        "log_file",
+        help="Where a mount in the background writes its log; - for its standard error.",
+        sample_default="~/.local/state/swiftimgfs/<mount point>.log",
+    ),
+)
+
+
+def short_name(name: str) -> str:
+    """Return what a Glance option is called with `-o`, when that is not one of ours."""
+    for prefix in ("swift_store_", "swift_"):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+_OWN_NAMES = frozenset(option.name for option in OPTIONS)
+SHORT_NAMES = {
+    short: option.name
+    for option in GLANCE_OPTIONS
+    if (short := short_name(option.name)) != option.name and short not in _OWN_NAMES
+}
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options as `oslo-config-generator` asks for them."""
+    return [(GROUP, [*OPTIONS, *GLANCE_OPTIONS])]

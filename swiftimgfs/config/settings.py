@@ -1,0 +1,138 @@
+"""Our settings: `swiftimgfs.conf`, Glance's file when one is the source, then `-o` on top."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oslo_config import cfg, types
+
+from swiftimgfs import errors
+from swiftimgfs.config.files import check_names, given_in, parsed_files
+from swiftimgfs.config.glance_options import GLANCE_OPTIONS
+from swiftimgfs.config.options import GROUP, OPTIONS, SHORT_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+SYSTEM_FILE = Path("/etc/swiftimgfs/swiftimgfs.conf")
+_BY_NAME: dict[str, cfg.Opt] = {option.name: option for option in (*OPTIONS, *GLANCE_OPTIONS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The value of every option, ours and Glance's, by name; and which somebody set."""
+
+    values: Mapping[str, Any] = field(repr=False)  # with passwords
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> Settings:
+        """Return the defaults with `layers` over them, the last on top."""
+        given = {name: value for layer in layers for name, value in layer.items()}
+        defaults = {name: _default(option) for name, option in _BY_NAME.items()}
+        return cls({**defaults, **given}, frozenset(given))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def if_given(self, name: str) -> Any:
+        """Return a value that somebody set, and not to an empty text, else None."""
+        value = self.values[name] if name in self.given else None
+        return None if value == "" else value
+
+
+def _default(option: cfg.Opt) -> Any:
+    return None if option.default is None else option.type(option.default)
+
+
+def user_file() -> Path:
+    """Return where a user's own file is; relative, and so nowhere, for who has no home."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # never fails
+    return Path(base) / "swiftimgfs" / "swiftimgfs.conf"
+
+
+def read_own_files(explicit: Path | None = None) -> dict[str, Any]:
+    """Return what `[swiftimgfs]` says: of one file, or of the system's and the user's.
+
+    Options of Glance may have their short names. `OS_SWIFTIMGFS__NAME` in the environment is
+    over both, as with any user of oslo.config.
+
+    Raises:
+        ConfigError: The file is missing, or something in it cannot be understood.
+    """
+    paths: Sequence[Path] = [explicit] if explicit else [SYSTEM_FILE, user_file()]
+    given: dict[str, Any] = {}
+    for path in paths:
+        if explicit or _is_there(path):
+            # One at a time: a short name in one file is the long one in another.
+            conf = parsed_files([path], with_environment=False)
+            check_names(path, GROUP, [*_BY_NAME, *SHORT_NAMES])
+            given |= _own_values(conf, str(path))
+    return given | _own_values(parsed_files([]), "environment")
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file to read, or to say why it cannot be read."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _own_values(conf: cfg.ConfigOpts, where: str) -> dict[str, Any]:
+    short = [_renamed(_BY_NAME[long], short) for short, long in SHORT_NAMES.items()]
+    options = [*_BY_NAME.values(), *short]
+    conf.register_opts(options, group=GROUP)
+    given = given_in(conf, GROUP, options, where)
+    for name, long in SHORT_NAMES.items():
+        if name in given and long in given:
+            raise errors.ConfigError(f"{where}: [{GROUP}] {name} and {long} are one option")
+    return {SHORT_NAMES.get(name, name): value for name, value in given.items()}
+
+
+def _renamed(option: cfg.Opt, name: str) -> cfg.Opt:
+    return cfg.Opt(name, type=option.type, secret=option.secret, help=option.help)
+
+
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    r"""Return the values of `-o` arguments, each a comma-separated list (a comma itself: `\,`).
+
+    Raises:
+        ConfigError: An unknown option, a value that it cannot have, or a secret.
+    """
+    given: dict[str, Any] = {}
+    for item in (item.strip() for text in texts for item in re.split(r"(?<!\\),", text)):
+        if item:
+            name, equals, text = item.replace("\\,", ",").partition("=")
+            option = _BY_NAME.get(SHORT_NAMES.get(name, name))
+            if option is None:
+                raise errors.ConfigError(
+                    f"unknown option {name!r} (see swiftimgfs mount --help)"
+                )
+            given[option.name] = _parsed(option, name, text if equals else None)
+    return given
+
+
+def _parsed(option: cfg.Opt, name: str, text: str | None) -> Any:
+    if option.secret:
+        raise errors.ConfigError(
+            f"option {name}: everybody on this host can read a command line; put it into"
+            " swiftimgfs.conf or a reference file"
+        )
+    if text is None:
+        if not isinstance(option.type, types.Boolean):
+            raise errors.ConfigError(f"option {name} needs a value: {name}=…")
+        text = "true"
+    if isinstance(option.type, types.List):
+        text = text.replace(":", ",")  # the comma separates options
+    try:
+        return option.type(text)
+    except ValueError as exc:
+        raise errors.ConfigError(f"option {name}={text}: {exc}") from None

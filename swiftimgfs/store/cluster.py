@@ -1,0 +1,49 @@
+"""What a Swift cluster says of itself at `/info`: limits and storage policies. Pure.
+
+Source: Swift's "Discoverability" and the `/info` of swift 2.38.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the cluster allows; Swift's own defaults where `/info` is not for us to see.
+
+    Attributes:
+        policies: Names of the storage policies, the default one first; empty if not told.
+        version: Of Swift; empty if not told.
+    """
+
+    listing: int = 10_000
+    largest_object: int = 5 * 1024**3
+    manifest_segments: int = 1000
+    smallest_segment: int = 1
+    longest_name: int = 1024
+    longest_container_name: int = 256
+    policies: tuple[str, ...] = ()
+    version: str = ""
+
+
+def limits_of(answer: Mapping[str, Mapping[str, Any]]) -> Limits:
+    """Return what `/info` answered, with defaults for what it leaves out."""
+    swift, slo, default = answer.get("swift", {}), answer.get("slo", {}), Limits()
+    policies = sorted(swift.get("policies", ()), key=lambda row: not row.get("default"))
+    return Limits(
+        listing=swift.get("container_listing_limit", default.listing),
+        largest_object=swift.get("max_file_size", default.largest_object),
+        manifest_segments=slo.get("max_manifest_segments", default.manifest_segments),
+        smallest_segment=slo.get("min_segment_size", default.smallest_segment),
+        longest_name=swift.get("max_object_name_length", default.longest_name),
+        longest_container_name=swift.get(
+            "max_container_name_length", default.longest_container_name
+        ),
+        policies=tuple(row["name"] for row in policies),
+        version=swift.get("version", ""),
+    )
