@@ -1,0 +1,96 @@
+"""A mount that lives longer than any of its tokens, and is busy all the time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cloud import Cloud, cloud
+from tests.support.mounts import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.mount, pytest.mark.timeout(240)]
+
+LIFETIME = 3  # seconds
+LIFETIMES = 11
+MIB = 1024**2
+# Small enough for what is read to come from Swift each time it is read.
+OPTIONS = "segment_size=1M,memory_limit=16M,attr_timeout=0,list_timeout=0"
+
+
+@pytest.fixture(scope="module")
+def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    directory = tmp_path_factory.mktemp("short-lived")
+    with cloud(directory, token_expiration=LIFETIME) as running:
+        yield running
+
+
+def write_and_compare(directory: Path) -> int:
+    """Store an image of three segments, and read it back."""
+    data = os.urandom(3 * MIB - 1)
+    image = directory / "written"
+    image.write_bytes(data)
+    assert image.read_bytes() == data
+    return 2
+
+
+def read_large(directory: Path, expected: bytes) -> int:
+    """Read an image that is larger than all caches, from Swift."""
+    with (directory / "large").open("rb") as image:
+        os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert image.read() == expected
+    return 1
+
+
+def look_around(directory: Path) -> int:
+    """List, ask and set: one request each, at the least."""
+    names = os.listdir(directory)
+    assert "large" in names
+    for name in names:
+        os.stat(directory / name)
+    os.utime(directory / "large", (1, 1))
+    return len(names) + 2
+
+
+def test_no_call_fails_in_ten_lifetimes_of_a_token(openstack: Cloud, tmp_path: Path) -> None:
+    large = os.urandom(24 * MIB)
+    failures: list[BaseException] = []
+    calls: list[int] = []
+
+    def keep_busy(work: Callable[[], int], until: float) -> None:
+        try:
+            while time.monotonic() < until:
+                calls.append(work())
+        except BaseException as failure:  # noqa: BLE001  # told by the test itself
+            failures.append(failure)
+
+    with mounted(tmp_path, openstack.environ(), OPTIONS) as running:
+        images = running.path / "images"
+        images.mkdir()
+        (images / "large").write_bytes(large)
+        until = time.monotonic() + LIFETIMES * LIFETIME
+        workers = [
+            threading.Thread(target=keep_busy, args=(work, until))
+            for work in (
+                lambda: write_and_compare(images),
+                lambda: read_large(images, large),
+                lambda: look_around(images),
+            )
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    log = running.log.read_text()
+    assert failures == []
+    assert sum(calls) > 50
+    assert "token refused" not in log  # each was renewed in time, and never by a 401
+    assert " ERROR " not in log
