@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import logging
 import os
 import stat
 import sys
@@ -83,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; return the exit status."""
+    logging.basicConfig(level=logging.ERROR)  # the clients warn of what we say ourselves
     try:
         config, settings = load_store_config(
             arguments.source, arguments.options, arguments.config_file

@@ -143,7 +143,12 @@ def _set_up_logging(config: Config, *, is_debug: bool, to_file: bool) -> None:
 
 
 def _default_log_file(mountpoint: Path) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError:
+        raise errors.ConfigError(
+            "no home directory for the log: give -o log_file=FILE"
+        ) from None
     return (
         state / "swiftimgfs" / f"{str(mountpoint).strip('/').replace('/', '-') or 'root'}.log"
     )

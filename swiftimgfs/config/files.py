@@ -71,7 +71,7 @@ def given_in(
 
 
 def check_names(path: Path, group: str, known: Iterable[str]) -> None:
-    """Refuse names in a group that no option has: nobody would notice the slip.
+    """Refuse names in a group that no option has, and other groups: nobody would notice.
 
     Raises:
         ConfigError: There is one.
@@ -82,6 +82,12 @@ def check_names(path: Path, group: str, known: Iterable[str]) -> None:
     except cfg.ParseError as exc:
         raise errors.ConfigError(f"configuration file: {_place_of(exc)}") from None
     given = {name for title in sections if title.lower() == group for name in sections[title]}
+    if others := [
+        title for title, names in sections.items() if names and title.lower() != group
+    ]:
+        raise errors.ConfigError(
+            f"{path}: [{others[0]}] is not [{group}], where our options are"
+        )
     unknown = sorted(given - set(known))
     if unknown:
         raise errors.ConfigError(f"{path}: unknown option in [{group}]: {', '.join(unknown)}")

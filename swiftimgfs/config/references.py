@@ -65,6 +65,7 @@ class ReferenceFile:
             known = ", ".join(self._parser.sections()) or "none"
             raise errors.ConfigError(f"no reference {name!r} in {self.path} (it has: {known})")
         values = {key: value for key in _KEYS if (value := self._value(name, key))}
+        values.setdefault("auth_address", "")  # for check() to miss it
         reference = AccountReference(name, **values).with_domains()
         try:
             reference.check()

@@ -50,7 +50,7 @@ def _default(option: cfg.Opt) -> Any:
 
 
 def user_file() -> Path:
-    """Return where a user's own file is; relative, and so nowhere, for who has no home."""
+    """Return where a user's own file is: relative, and not to be read, without a home."""
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # never fails
     return Path(base) / "swiftimgfs" / "swiftimgfs.conf"
 
@@ -67,7 +67,7 @@ def read_own_files(explicit: Path | None = None) -> dict[str, Any]:
     paths: Sequence[Path] = [explicit] if explicit else [SYSTEM_FILE, user_file()]
     given: dict[str, Any] = {}
     for path in paths:
-        if explicit or _is_there(path):
+        if explicit or (path.is_absolute() and _is_there(path)):
             # One at a time: a short name in one file is the long one in another.
             conf = parsed_files([path], with_environment=False)
             check_names(path, GROUP, [*_BY_NAME, *SHORT_NAMES])

@@ -11,7 +11,7 @@ from swiftimgfs import errors
 from swiftimgfs.config.glance import read_glance
 from swiftimgfs.config.references import ReferenceFile, reference_of_options
 from swiftimgfs.config.settings import Settings
-from swiftimgfs.model.paths import StorePath
+from swiftimgfs.model.paths import StorePath, is_representable
 from swiftimgfs.store.location import SCHEMES, format_location, parse_mount_location
 from swiftimgfs.store.login import (
     CallerLogin,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from swiftimgfs.store.references import AccountReference
 
 SCHEME_MARK = "://"
+# Of our own file; a Glance has references of its own, or none.
+OUR_REFERENCES = {"swift_store_config_file", "default_swift_reference"}
 FORMS = (
     "a cloud of clouds.yaml, env:, glance:/etc/glance/glance-api.conf, a swift location, or"
     " @FILE that holds one of them"
@@ -88,7 +90,15 @@ def read_source(
 
 def _root_of(text: str) -> StorePath:
     container, _, prefix = text.lstrip(":").strip("/").partition("/")
-    return StorePath(container, prefix.strip("/"))
+    return _checked(StorePath(container, prefix.strip("/")))
+
+
+def _checked(root: StorePath) -> StorePath:
+    """Return a root that the mount's paths can lead on from."""
+    parts = [] if root.is_root else str(root)[1:].split("/")
+    if not all(map(is_representable, parts)):
+        raise errors.ConfigError(f"no directory can be called {str(root)[1:]!r}")
+    return root
 
 
 def _read(path: Path) -> str:
@@ -99,7 +109,7 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not UTF-8 text"
         raise errors.ConfigError(f"source @{path}: {reason}") from None
-    if not text or "\n" in text:
+    if not text or "\n" in text or text.startswith("@"):
         raise errors.ConfigError(f"source @{path}: must hold one line")
     if mode & (stat.S_IRGRP | stat.S_IROTH) and "@" in text:
         raise errors.ConfigError(f"source @{path}: others can read it: chmod 600 {path}")
@@ -117,7 +127,7 @@ def _location_source(text: str, settings: Settings, *, is_in_file: bool) -> Sour
             " into a file and give @FILE, or leave the key out to be asked for it"
         )
     name = format_location(replace(location, container="", name=""))
-    root = StorePath(location.container, location.name)
+    root = _checked(StorePath(location.container, location.name))
     if location.is_reference:
         reference = _reference_file(settings).reference(location.address)
         return Source(name, ReferenceLogin(reference), root, location.address)
@@ -150,7 +160,8 @@ def _glance_source(
         )
     path = path.absolute()
     glance = read_glance(path, backend)
-    settings = Settings.of(own, _absolute(glance.given, path.parent), options)
+    ours = {name: value for name, value in own.items() if name not in OUR_REFERENCES}
+    settings = Settings.of(ours, _absolute(glance.given, path.parent), options)
     name = f"glance:{path}" + (f"#{backend}" if backend else "")
     if settings["swift_store_multi_tenant"]:
         _check_multi_tenant(settings, glance.default_store)

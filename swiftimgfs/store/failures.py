@@ -111,6 +111,8 @@ def describe(exc: BaseException) -> str:
     requests nests urllib3's errors, which nest the socket's: only the last says what a
     person wants to know ("Connection refused", "Name or service not known").
     """
+    if isinstance(exc, requests.exceptions.InvalidHeader):
+        return "a header has characters that HTTP cannot carry"  # requests would show it
     reason: BaseException = exc
     while True:
         inner = getattr(reason, "reason", None) or reason.__cause__ or reason.__context__

@@ -157,7 +157,11 @@ def _check_url(name: str, url: str) -> None:
 
 
 def _token_in(environ: Mapping[str, str]) -> str:
-    return next((environ[name] for name in TOKEN_VARIABLES if environ.get(name)), "")
+    name = next((name for name in TOKEN_VARIABLES if environ.get(name)), None)
+    token = environ[name].strip() if name else ""
+    if not (token.isascii() and token.isprintable()):
+        raise errors.ConfigError(f"env: {name} is no token")
+    return token
 
 
 # ── Glance's references, and who calls Glance ──────────────────────────────────────────

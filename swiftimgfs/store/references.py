@@ -83,8 +83,10 @@ class AccountReference:
         if self.has_application_credential:
             return
         if self.user and self.key:
+            if not (self.user + self.key).isprintable():  # a header cannot carry it
+                raise errors.ConfigError(f"{what}: user or key has a control character")
             if self.user.count(":") != 1 and not self.is_legacy:
-                raise errors.ConfigError(f"{what}: user {self.user!r} is not project:user")
+                raise errors.ConfigError(f"{what}: its user is not of the form project:user")
             return
         if self.application_credential_id or self.application_credential_secret:
             half = "id" if self.application_credential_id else "secret"
