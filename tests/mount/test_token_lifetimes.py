@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,3 +95,43 @@ def test_no_call_fails_in_ten_lifetimes_of_a_token(openstack: Cloud, tmp_path: P
     assert sum(calls) > 50
     assert "token refused" not in log  # each was renewed in time, and never by a 401
     assert " ERROR " not in log
+
+
+def test_a_trust_carries_a_mount_beyond_its_caller_s_token(
+    openstack: Cloud, tmp_path: Path
+) -> None:
+    glance = tmp_path / "glance-api.conf"
+    glance.write_text(
+        f"""[glance_store]
+swift_store_multi_tenant = True
+swift_store_auth_address = {openstack.keystone.auth_url}
+swift_store_user = service:glance
+swift_store_key = glance
+swift_store_create_container_on_put = True
+"""
+    )
+    token = openstack.session().get_token()
+    assert token
+    image_id, data = str(uuid.uuid4()), os.urandom(MIB)
+
+    options = f"{OPTIONS},layout=images"
+    environ = {"OS_AUTH_TOKEN": token}
+    with mounted(tmp_path, environ, options, f"glance:{glance}") as running:
+        during = trusts_of(openstack)
+        until = time.monotonic() + 3 * LIFETIME
+        while time.monotonic() < until:
+            (running.path / image_id).write_bytes(data)
+            assert (running.path / image_id).read_bytes() == data
+        location = os.getxattr(running.path / image_id, "user.swift.location").decode()
+    log = running.log.read_text()
+
+    assert [trust["impersonation"] for trust in during] == [True]
+    assert location == (f"swift+{openstack.storage_url('demo')}/glance_{image_id}/{image_id}")
+    assert trusts_of(openstack) == []
+    assert token not in log
+
+
+def trusts_of(running: Cloud) -> list[dict[str, object]]:
+    url = f"{running.keystone.auth_url}/OS-TRUST/trusts"
+    found: list[dict[str, object]] = running.session("admin", "admin").get(url).json()["trusts"]
+    return found
