@@ -18,9 +18,8 @@ from swiftimgfs.commands.source import (
     printable,
     with_key,
 )
-from swiftimgfs.config.documentation import help_rows
+from swiftimgfs.config.documentation import options_help
 from swiftimgfs.config.load import Config, load_config
-from swiftimgfs.config.options import OPTIONS
 from swiftimgfs.mount import check_host, check_mountpoint, run_mount
 from swiftimgfs.mount_process import READY, READY_FD_VARIABLE, start_mount, tell_parent
 
@@ -38,7 +37,6 @@ example:
 Without --foreground the command returns when the mount serves; its log is then in log_file,
 by default ~/.local/state/swiftimgfs/<mount point>.log. Unmount with fusermount3 -u MOUNTPOINT.
 
-options (-o NAME=VALUE,...; sizes take K, M, G or T); Glance's swift_store_... options too:
 """
 
 
@@ -57,7 +55,7 @@ def add_parser(
     parser = subparsers.add_parser(
         "mount",
         help="mount an image store",
-        epilog=EPILOG + "\n".join(help_rows(OPTIONS)),
+        epilog=EPILOG + options_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE")

@@ -5,16 +5,17 @@ The sample file is `oslo-config-generator`'s, from the same table.
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
 from swiftimgfs.config.options import OPTIONS, SHORT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from oslo_config import cfg
 
+_HELP_WIDTH = 98
+_HELP_INDENT = 29
 _SHORT = {long: short for short, long in SHORT_NAMES.items()}
 
 INTRODUCTION = """\
@@ -39,15 +40,31 @@ also without `swift_store_` where the last column says so. Secrets are taken fro
 """
 
 
-def help_rows(options: Iterable[cfg.Opt]) -> list[str]:
-    """Return a line of `--help` for each option."""
-    return [f"  {option.name:<20} {option_help(option)}" for option in options]
+def options_help() -> str:
+    """Return the options as `--help` lists them: ours, then Glance's by their short names."""
+    glance = (option for option in GLANCE_OPTIONS if not option.secret)
+    return "\n".join(
+        [
+            "options (-o NAME=VALUE,...; sizes take K, M, G or T):",
+            *(_help_entry(option.name, option, _default(option)) for option in OPTIONS),
+            "",
+            "Glance's options, also with swift_store_ before them, and with Glance's sizes:",
+            *(_help_entry(_SHORT.get(o.name, o.name), o, _fixed_default(o)) for o in glance),
+        ]
+    )
 
 
-def option_help(option: cfg.Opt) -> str:
-    """Return in one line what an option means, what it can be, and its default."""
+def _help_entry(name: str, option: cfg.Opt, default: str) -> str:
+    """Return what an option means, what it can be, and its default, beside its name."""
     text = option.help.removesuffix(".")
-    return f"{text[0].lower()}{text[1:]}{_choices(option)} (default: {_default(option)})"
+    start = text[0].lower() if text[1].islower() else text[0]  # URL stays URL
+    told = f"{start}{text[1:]}{_choices(option)} (default: {default})"
+    first = f"  {name:<{_HELP_INDENT - 3}} "
+    if len(first) > _HELP_INDENT:
+        first = first.rstrip() + "\n" + " " * _HELP_INDENT
+    return first + "\n".join(
+        textwrap.wrap(told, _HELP_WIDTH - _HELP_INDENT, break_on_hyphens=False)
+    ).replace("\n", "\n" + " " * _HELP_INDENT)
 
 
 def configuration_page() -> str:
@@ -110,6 +127,11 @@ def _glance_default(option: cfg.Opt) -> str:
         example = option.sample_default
         return f"none (such as `{example}`)" if example else "none"
     return _default(option)
+
+
+def _fixed_default(option: cfg.Opt) -> str:
+    """Return the default of an option of Glance: its `sample_default` is but an example."""
+    return "none" if option.default is None else _default(option)
 
 
 def _default(option: cfg.Opt) -> str:
