@@ -104,6 +104,10 @@ class BrokenBodyError(StoreUnavailableError):
     """The connection broke in the middle of an answer: what came is good, the rest is missing."""
 
 
+class StalledError(BrokenBodyError):
+    """Nothing came for too long: another connection may do better at once."""
+
+
 class StoreRefusedError(SwiftImgFsError):
     """Swift refused for a reason that trying again does not cure (HTTP 400, 405, 409 …)."""
 

@@ -27,7 +27,8 @@ from swiftimgfs.model.inodes import InodeTable
 from swiftimgfs.model.usage import AccountUsage
 from swiftimgfs.model.views import view_of
 from swiftimgfs.reading.block_cache import BlockCache
-from swiftimgfs.reading.prefetch import Fetcher
+from swiftimgfs.reading.fetcher import Fetcher
+from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in
@@ -112,7 +113,7 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[], None]
     await check_root(source.root, store)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as service:
-            filesystem = build_filesystem(config, store, account, service)
+            filesystem = build_filesystem(config, pool, store, account, service)
             _attach(config, ImageOperations(filesystem, config.presentation))
             service.start_soon(_terminate_on, signals)
             try:
@@ -143,6 +144,7 @@ def make_pool(config: StoreConfig) -> ConnectionPool:
 
 def build_filesystem(
     config: Config,
+    pool: ConnectionPool,
     store: ImageStore,
     account: AccountInfo,
     service: trio.Nursery,
@@ -150,7 +152,18 @@ def build_filesystem(
     """Return the parts of a mount, wired; `service` runs what outlives a request."""
     inodes = InodeTable(config.store.source.root)
     directories = Directories(store, config.freshness)
-    fetcher = Fetcher(store, BlockCache(config.cache_limit), config.read_retry, service)
+    cache = BlockCache(config.cache_limit)
+    verifier = Verifier(
+        store, cache, config.read_retry, pool.compute, is_on=config.is_verifying
+    )
+    fetcher = Fetcher(
+        store,
+        cache,
+        verifier,
+        config.read_retry,
+        service,
+        connections=config.store.connections,
+    )
     files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
     usage = AccountUsage(store, service, account)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)

@@ -17,8 +17,8 @@ from swiftimgfs.fuse.attributes import Presentation
 from swiftimgfs.model.directories import FreshnessOptions
 from swiftimgfs.model.views import Layout, ViewOptions
 from swiftimgfs.store.auth import EndpointOptions, TransportOptions
-from swiftimgfs.store.connection import RetryPolicy
 from swiftimgfs.store.naming import Naming
+from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.uploader import WriteOptions
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Config:
     Attributes:
         admin_tenants: Projects that every write ACL lets in.
         read_retry: How often a broken read is resumed.
+        is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
     store: StoreConfig
@@ -57,6 +58,7 @@ class Config:
     freshness: FreshnessOptions
     view: ViewOptions
     read_retry: RetryPolicy
+    is_verifying: bool
     writing: WriteOptions
 
 
@@ -123,6 +125,7 @@ def load_config(
         ),
         view=_view(settings, store),
         read_retry=_read_retry(settings, store.retry),
+        is_verifying=settings["verify"],
         writing=WriteOptions(
             segment_size=segment_size,
             large_object_size=settings["large_object_size"] or segment_size,

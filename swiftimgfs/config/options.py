@@ -71,6 +71,9 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         ],
         help="Which modification time an image shows.",
     ),
+    cfg.BoolOpt(
+        "verify", default=True, help="Compare whole segments with their MD5 as they are read."
+    ),
     _option(
         "attr_timeout",
         Seconds(),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
     from swiftimgfs.model.paths import StorePath
-    from swiftimgfs.reading.prefetch import Fetcher
+    from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.writing.uploader import WriteOptions
@@ -126,7 +126,16 @@ class OpenFiles:
         if not handle.may_read:
             raise errors.BadHandleError(f"handle {number} is not open for reading")
         _check_current(image)
-        data = await image.reader.read(image.layout(), offset, size)
+        try:
+            data = await image.reader.read(image.layout(), offset, size)
+        except errors.ForbiddenError as failure:
+            if image.is_through_manifest or image.stored is None or not image.stored.parts:
+                raise
+            log.info(
+                "reading through the manifest image=%s reason=%s", image.inode.path, failure
+            )
+            image.is_through_manifest = True
+            data = await image.reader.read(image.layout(), offset, size)
         _check_current(image)  # it may have been superseded while Swift was asked
         return data
 
@@ -356,6 +365,7 @@ class OpenFiles:
             await delete_objects(self._store, committed.replaced)
 
     async def _close(self, image: OpenImage) -> None:
+        image.reader.close()
         if self._current.get(image.inode) is image:
             del self._current[image.inode]
         if image.writer is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout
+from swiftimgfs.store.image_store import through_manifest
 
 if TYPE_CHECKING:
     from swiftimgfs.model.directories import Entry
@@ -31,6 +32,7 @@ class OpenImage:
         doomed: Stored objects to delete when the last handle is closed.
         is_removed: The image itself is to be deleted then.
         is_superseded: The inode was opened again, and is another version now.
+        is_through_manifest: Its segments are not for us to read by themselves.
     """
 
     inode: Inode
@@ -42,11 +44,14 @@ class OpenImage:
     doomed: list[tuple[str, str]] = field(default_factory=list)
     is_removed: bool = False
     is_superseded: bool = False
+    is_through_manifest: bool = False
 
     def layout(self) -> Layout:
         """Return the image as its handles see it now."""
         if self.writer is not None:
             return self.writer.layout()
+        if self.is_through_manifest and self.stored is not None:
+            return through_manifest(self.stored.info)
         return self.stored.layout if self.stored else Layout([])
 
     @property

@@ -1,20 +1,23 @@
-"""Recently read blocks of stored objects, in memory, bounded in bytes.
+"""Recently read bytes of stored objects, in memory, bounded.
 
-A block is `BLOCK_SIZE` bytes of one object (the last one of it: what is left), keyed by the
-object's etag, so that a changed object never shows old bytes and a renamed image keeps its
-blocks. Concurrent readers of one block cause one GET: the first starts it, all wait on it.
+Bytes come in *parts*: what one GET fetches, a run of blocks of `BLOCK_SIZE` in one buffer, so
+that a reply to the kernel is mostly one slice of it, without a copy. They are found by block,
+under the etag of their object: a changed object never shows old bytes, and a renamed image, or
+another one over the same segments, keeps what is here. Concurrent readers of one block cause
+one GET: the first starts it, all wait on it.
 
-Invariants: the bytes held are at most `limit` and what is being fetched on demand; a block
-that is being filled or waited for is never evicted. Nothing here awaits but `Block.wait`, so every other
-method is atomic for the other tasks. A block's buffer is used again after eviction: that
-is safe because a reply goes to the kernel before anything else runs (pyfuse3 writes it
-without a checkpoint), and it spares the first touch of fresh memory.
+Invariants: the bytes held are at most `limit` and what is being fetched on demand; a part that
+is being filled, hashed or waited for is never evicted. Nothing here awaits but `Part.wait`, so
+every other method is atomic for the other tasks. A buffer is used again after eviction, which
+spares the first touch of fresh memory: safe, because a reply goes to the kernel before
+anything else runs (pyfuse3 writes it without a checkpoint), and a buffer that a thread may
+still write into is never used again.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,38 +26,65 @@ if TYPE_CHECKING:
     from swiftimgfs import errors
     from swiftimgfs.layout import Stored
 
-# The kernel asks for 1 MiB at most; a random read of 4 KiB should not cost much more.
-BLOCK_SIZE: Final = 1024 * 1024
+# What a random read costs at least, and at most too much at either end.
+BLOCK_SIZE: Final = 128 * 1024
+# What one GET fetches at most: worth its latency, and several run side by side.
+PART_SIZE: Final = 8 * 1024 * 1024
+NEVER: Final = 1 << 62
+
+ObjectKey = tuple[str, int]  # etag, bytes of the whole object
+_MD5 = re.compile("[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class BlockKey:
-    """Block number `index` of one version of one object."""
+class Part:
+    """Neighbouring bytes of one object, filled from their start by a thread.
 
-    container: str
-    object: str
-    etag: str
-    index: int
+    `rest` and `arrived` are called by that thread, everything else by the loop. Between the
+    two there is no lock: the thread moves `filled` and then looks at `_wanted`, who waits
+    lowers `_wanted` and then looks at `filled`, so that one of them sees the other.
 
+    Attributes:
+        start: The first byte, in the object.
+        filled: How many bytes are in place.
+        is_gated: Nobody is given any of it yet: its object's MD5 is about to be known.
+        pins: Who else needs it to stay.
+    """
 
-class Block:
-    """One block, filled from its start while readers already take what is there."""
+    __slots__ = (
+        "_arrivals",
+        "_token",
+        "_waiting",
+        "_wanted",
+        "failure",
+        "filled",
+        "is_gated",
+        "is_recyclable",
+        "key",
+        "pins",
+        "size",
+        "start",
+        "view",
+    )
 
-    __slots__ = ("_arrivals", "_waiting", "buffer", "failure", "filled", "size")
-
-    def __init__(self, buffer: bytearray, size: int) -> None:
-        """Use the first `size` bytes of `buffer`."""
-        self.buffer = buffer
-        self.size = size
+    def __init__(self, key: ObjectKey, start: int, buffer: memoryview) -> None:
+        self.key = key
+        self.start = start
+        self.view = buffer
+        self.size = len(buffer)
         self.filled = 0
         self.failure: errors.SwiftImgFsError | None = None
+        self.is_gated = False
+        self.is_recyclable = True
+        self.pins = 0
+        self._token = trio.lowlevel.current_trio_token()
         self._arrivals = trio.lowlevel.ParkingLot()
         self._waiting = 0
+        self._wanted = NEVER
 
     @property
-    def view(self) -> memoryview:
-        """The whole block, filled or not."""
-        return memoryview(self.buffer)[: self.size]
+    def end(self) -> int:
+        """The first byte after it, in the object."""
+        return self.start + self.size
 
     @property
     def is_settled(self) -> bool:
@@ -63,91 +93,158 @@ class Block:
 
     @property
     def is_evictable(self) -> bool:
-        """Whether nobody fills it and nobody who was woken has yet to look at it."""
-        return self.is_settled and not self._waiting
+        """Whether nobody fills or needs it, nor has yet to look at it after being woken."""
+        return self.is_settled and not self._waiting and not self.pins
+
+    def has(self, end: int) -> bool:
+        """Return whether the bytes up to `end`, in the object, may be given to a reader."""
+        return self.start + self.filled >= end and not self.is_gated
+
+    # ── in the thread that fills it ────────────────────────────────────────────────────
+
+    def rest(self) -> memoryview:
+        """Return the buffer for what is still missing."""
+        return self.view[self.filled :]
 
     def arrived(self, count: int) -> None:
         """Say that `count` bytes more are in place."""
         self.filled += count
+        if self.filled >= self._wanted:
+            self._token.run_sync_soon(self.wake, idempotent=True)
+
+    # ── in the loop ────────────────────────────────────────────────────────────────────
+
+    def abandon(self) -> None:
+        """Say that a thread was given up that may still write into the buffer."""
+        self.is_recyclable = False
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        self._wanted = NEVER
         self._arrivals.unpark_all()
 
     def failed(self, failure: errors.SwiftImgFsError) -> None:
         """Say that no more bytes will come, and why."""
         self.failure = failure
-        self._arrivals.unpark_all()
+        self.is_gated = False
+        self.wake()
+
+    def release(self) -> None:
+        """Let readers have it."""
+        self.is_gated = False
+        self.wake()
 
     async def wait(self, end: int) -> None:
-        """Return when the bytes up to `end` are in place; look at them before the next await.
+        """Return when the bytes up to `end`, in the object, are there; use them at once.
 
         Raises:
             SwiftImgFsError: What filling it failed with.
         """
         self._waiting += 1
         try:
-            while self.filled < end:
+            while not self.has(end):
                 if self.failure is not None:
                     raise self.failure
-                await self._arrivals.park()
+                self._wanted = min(self._wanted, end - self.start)
+                if not self.has(end):  # it may have arrived before the thread saw who waits
+                    await self._arrivals.park()
         finally:
             self._waiting -= 1
 
 
 class BlockCache:
-    """Blocks by key, the least recently used ones going first."""
+    """Parts by the blocks in them, the least recently used ones going first."""
 
     def __init__(self, limit: int) -> None:
-        """Hold `limit` bytes, but never fewer than one block."""
-        self._limit = max(limit, BLOCK_SIZE)
-        self._blocks: OrderedDict[BlockKey, Block] = OrderedDict()
+        """Hold `limit` bytes."""
+        self.limit: Final = limit
+        self._parts: OrderedDict[Part, None] = OrderedDict()
+        self._by_block: dict[tuple[ObjectKey, int], Part] = {}
         self._held = 0
-        self._spare: list[bytearray] = []
+        self._spare: list[memoryview] = []  # of PART_SIZE, counted in `_held` as well
 
     @property
-    def limit(self) -> int:
-        """Bytes that may be held."""
-        return self._limit
+    def held(self) -> int:
+        """Bytes of all buffers, of parts and spare ones."""
+        return self._held
 
-    def get(self, key: BlockKey) -> Block | None:
-        """Return the block, which is now the most recently used one; None if it is not here."""
-        block = self._blocks.get(key)
-        if block is not None:
-            self._blocks.move_to_end(key)
-        return block
+    def get(self, key: ObjectKey, offset: int) -> Part | None:
+        """Return the part with byte `offset` of an object, now the most recently used one."""
+        part = self._by_block.get((key, offset // BLOCK_SIZE))
+        if part is not None:
+            self._parts.move_to_end(part)
+        return part
 
-    def __contains__(self, key: BlockKey) -> bool:
-        return key in self._blocks
+    def has(self, key: ObjectKey, block: int) -> bool:
+        """Return whether block number `block` of an object is here or on its way."""
+        return (key, block) in self._by_block
 
-    def add(self, source: Stored, index: int) -> Block:
-        """Make room for, and return, an empty block that the caller now has to fill."""
-        self._evict(self._limit - BLOCK_SIZE)
-        size = min(BLOCK_SIZE, source.object_size - index * BLOCK_SIZE)
-        buffer = self._spare.pop() if self._spare else bytearray(BLOCK_SIZE)
-        block = Block(buffer, size)
-        self._blocks[key_of(source, index)] = block
-        self._held += BLOCK_SIZE
-        return block
+    def add(self, key: ObjectKey, start: int, size: int) -> Part:
+        """Make room for, and return, an empty part that the caller now has to have filled."""
+        part = Part(key, start, self._buffer(size))
+        self._parts[part] = None
+        for block in _blocks_of(part):
+            self._by_block[key, block] = part
+        return part
 
-    def has_room(self) -> bool:
-        """Return whether a block more can be had without going over the limit."""
-        if self._held + BLOCK_SIZE <= self._limit:
-            return True
-        return any(block.is_evictable for block in self._blocks.values())
+    def has_room(self, size: int) -> bool:
+        """Return whether `size` bytes more can be had without going over the limit."""
+        missing = self._held + size - self.limit - len(self._spare) * PART_SIZE
+        for part in self._parts:
+            if missing <= 0:
+                break
+            if part.is_evictable:
+                missing -= part.size
+        return missing <= 0
 
-    def drop(self, source: Stored, index: int) -> None:
-        """Forget a block whose filling failed, so that the next reader tries again."""
-        if self._blocks.pop(key_of(source, index), None) is not None:
-            self._held -= BLOCK_SIZE
-
-    def _evict(self, down_to: int) -> None:
-        if self._held <= down_to:
+    def drop(self, part: Part) -> None:
+        """Forget a part, so that the next reader of its bytes has them fetched again."""
+        if part not in self._parts:
             return
-        for key in [key for key, block in self._blocks.items() if block.is_evictable]:
-            self._spare.append(self._blocks.pop(key).buffer)
-            self._held -= BLOCK_SIZE
-            if self._held <= down_to:
+        del self._parts[part]
+        for block in _blocks_of(part):
+            if self._by_block.get((part.key, block)) is part:
+                del self._by_block[part.key, block]
+        if part.is_evictable and part.is_recyclable and part.size == PART_SIZE:
+            self._spare.append(part.view)
+        else:
+            self._held -= part.size
+
+    def parts_of(self, key: ObjectKey) -> list[Part]:
+        """Return all parts of an object."""
+        return [part for part in self._parts if part.key == key]
+
+    def _buffer(self, size: int) -> memoryview:
+        self._make_room(size)
+        if size == PART_SIZE and self._spare:
+            return self._spare.pop()
+        while self._spare and self._held + size > self.limit:
+            self._spare.pop()
+            self._held -= PART_SIZE
+        self._held += size
+        return memoryview(bytearray(size))
+
+    def _make_room(self, size: int) -> None:
+        """Evict what was not used for longest, until `size` bytes more are within the limit."""
+        free = self.limit - self._held + len(self._spare) * PART_SIZE
+        if free >= size:
+            return
+        for part in [part for part in self._parts if part.is_evictable]:
+            self.drop(part)
+            free += part.size
+            if free >= size:
                 return
 
 
-def key_of(source: Stored, index: int) -> BlockKey:
-    """Return the key of a block of the object that `source` is in."""
-    return BlockKey(source.container, source.object, source.etag, index)
+def key_of(source: Stored) -> ObjectKey:
+    """Return what the object of `source` is known by: its bytes, wherever they are stored.
+
+    An etag that is no MD5 says nothing about bytes elsewhere, so the name is added.
+    """
+    if _MD5.fullmatch(source.etag):
+        return source.etag, source.object_size
+    return f"{source.etag} {source.container}/{source.object}", source.object_size
+
+
+def _blocks_of(part: Part) -> range:
+    return range(part.start // BLOCK_SIZE, (part.end - 1) // BLOCK_SIZE + 1)

@@ -1,8 +1,9 @@
-"""A range of one stored object as chunks that survive broken connections.
+"""A range of one stored object, fetched whatever happens to connections.
 
-The place of Glance's `swift_retry_iter`, without its defects: a retry asks for the next
-byte under `If-Match`, waits longer each time, insists on the range that it asked for, and
-ends in an error, never in a short image.
+The place of Glance's `swift_retry_iter`, without its defects: a retry asks for the next byte
+under `If-Match`, waits longer each time, insists on the range that it asked for, and ends in
+an error, never in a short image. A try that says nothing for too long is given up and made
+again at once.
 """
 
 from __future__ import annotations
@@ -16,27 +17,21 @@ import trio
 from swiftimgfs import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-    from contextlib import AbstractAsyncContextManager
-
     from swiftimgfs.layout import Stored
+    from swiftimgfs.store.wire import Target
 
 log = logging.getLogger(__name__)
-
-
-class Body(Protocol):
-    """The answer to a ranged GET."""
-
-    async def readinto(self, buffer: memoryview) -> int:
-        """Fill the start of `buffer`; return how many bytes came, one at least."""
-        ...
 
 
 class RangeStore(Protocol):
     """What reading needs of the store."""
 
-    def open_range(self, source: Stored, size: int) -> AbstractAsyncContextManager[Body]:
-        """Lend the answer to a GET of `size` bytes from where `source` starts."""
+    async def fetch_range(self, source: Stored, target: Target, patience: float) -> None:
+        """Make one try to get what `target` still lacks, from where `source` starts.
+
+        Raises:
+            StalledError: Nothing came for `patience` seconds.
+        """
         ...
 
 
@@ -48,46 +43,43 @@ class Retry(Protocol):
         """Tries in all."""
         ...
 
+    @property
+    def patience(self) -> float:
+        """Seconds without a byte, after which the first try is given up."""
+        ...
+
     def wait_before(self, attempt: int, failure: errors.SwiftImgFsError) -> float:
         """Seconds to wait before try number `attempt`."""
         ...
 
 
-async def resumable_chunks(
-    store: RangeStore, source: Stored, buffers: Sequence[memoryview], retry: Retry
-) -> AsyncGenerator[int, None]:
-    """Fill `buffers`, one after the other, from where `source` starts.
+async def fetch_whole(store: RangeStore, source: Stored, target: Target, retry: Retry) -> None:
+    """Fill `target` from where `source` starts.
 
-    Yields:
-        How many bytes more are in place, after each chunk. Iterate under `aclosing`.
+    Each try waits twice as long for a byte as the one before, so that a store that is only
+    slow is waited for in the end.
 
     Raises:
         ImageChangedError: The object is gone or another one now.
         StoreUnavailableError: The tries are used up.
     """
-    size = sum(len(buffer) for buffer in buffers)
-    done = 0
+    patience = retry.patience
     for attempt in itertools.count(2):
         try:
-            async with store.open_range(source.advance(done), size - done) as body:
-                while done < size:
-                    count = await body.readinto(_rest_of(buffers, done))
-                    done += count
-                    yield count
-        except errors.BrokenBodyError as failure:
-            if attempt > retry.tries:
+            await store.fetch_range(source.advance(target.filled), target, patience)
+        except errors.SwiftImgFsError as failure:
+            if not failure.is_transient or attempt > retry.tries:
                 raise
-            wait = retry.wait_before(attempt, failure)
-            log.warning("resuming at=%d of=%d wait=%.1f reason=%s", done, size, wait, failure)
+            is_stalled = isinstance(failure, errors.StalledError)
+            wait = 0.0 if is_stalled else retry.wait_before(attempt, failure)
+            patience *= 2 if is_stalled else 1
+            log.warning(
+                "resuming at=%d of=%d wait=%.1f reason=%s",
+                target.filled,
+                target.size,
+                wait,
+                failure,
+            )
             await trio.sleep(wait)
         else:
             return
-
-
-def _rest_of(buffers: Sequence[memoryview], done: int) -> memoryview:
-    """Return what is still empty of the buffer that byte number `done` belongs to."""
-    for buffer in buffers:
-        if done < len(buffer):
-            return buffer[done:]
-        done -= len(buffer)
-    return memoryview(b"")

@@ -1,42 +1,38 @@
-"""Which blocks to fetch, and when: what is asked for, and what will be.
+"""What to fetch before it is asked for: cursors, and how far each looks ahead.
 
-A `Cursor` follows one sequential reader. What it has read in order is what is read ahead of
-it, up to a limit, so that the window doubles as the reader catches up; a read elsewhere
-starts another cursor and fetches only its own blocks. Several cursors live on one image, because tools read qcow2 metadata
-and data in turn, and the kernel reorders its own read-ahead.
+A `Cursor` follows one sequential reader of an image. Several live on one image, because tools
+read metadata and data in turn, and the kernel reorders its own read-ahead. A read elsewhere
+starts another cursor, which fetches nothing ahead until it was read on from; so random reads
+cost what they ask for, and a reader who turns sequential is soon known as one.
 
-A fetch is one GET of several neighbouring blocks of one object. It runs in the mount's
-nursery and never raises there: a failure is handed to the blocks, and so to who waits.
+How far a cursor looks ahead doubles only when its reader had to wait, and never beyond its
+share of the cache, which shrinks as there are more readers.
+
+Source: mountpoint-s3's windows that grow on a stall, JuiceFS's several sessions a file.
 """
 
 from __future__ import annotations
 
-import logging
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swiftimgfs import errors
 from swiftimgfs.layout import Stored
-from swiftimgfs.reading.block_cache import BLOCK_SIZE, key_of
-from swiftimgfs.reading.chunks import resumable_chunks
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import trio
-
     from swiftimgfs.layout import Layout
-    from swiftimgfs.reading.block_cache import Block, BlockCache
-    from swiftimgfs.reading.chunks import RangeStore, Retry
+    from swiftimgfs.reading.fetcher import Fetcher
 
-log = logging.getLogger(__name__)
-
-FETCH_BLOCKS: Final = 4  # 4 MiB a GET: several run side by side, and each is worth its latency
-LARGEST_WINDOW: Final = 32 * BLOCK_SIZE  # eight such GETs, as many as there are connections
-CURSORS: Final = 4
-# The kernel's read-ahead comes out of order by as much as it reads ahead.
-REORDERED: Final = 2 * 1024 * 1024
+MIB: Final = 1024 * 1024
+CURSORS: Final = 8
+FIRST_WINDOW: Final = MIB
+LARGEST_WINDOW: Final = 8 * PART_SIZE  # as many GETs as there are connections
+# What was read in order before it is taken for a habit: the kernel reads a request of 256 KiB
+# in two, which are no habit yet. At the start of an image everybody reads on.
+HABIT: Final = 512 * 1024
+# The kernel's read-ahead comes out of order by as much as it reads ahead, tools skip a little.
+BACKWARD: Final = 2 * MIB
+FORWARD: Final = 4 * MIB
 
 
 @dataclass(slots=True)
@@ -47,82 +43,43 @@ class Cursor:
         start: Where it began to read in order.
         expected: Where it goes on.
         planned: Up to where fetching was already asked for.
+        window: How far it looks ahead, in bytes.
     """
 
     start: int
     expected: int
     planned: int = 0
+    window: int = FIRST_WINDOW
 
     def continues_at(self, offset: int) -> bool:
         """Return whether a read at `offset` belongs to this reader."""
-        return abs(offset - self.expected) <= REORDERED
+        return self.expected - BACKWARD <= offset <= self.expected + FORWARD
 
-    def advance(self, end: int, largest: int) -> tuple[int, int]:
-        """Note a read up to `end`; return (offset, size) of what to fetch now.
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it has read in order for long enough to go on doing so."""
+        return self.start == 0 or self.expected - self.start >= HABIT
 
-        The size is 0 while what is planned reaches far enough: fetches are made in pieces
-        that are worth a GET.
+    def advance(self, end: int, *, has_waited: bool) -> bool:
+        """Note a read up to `end`; return whether it is time to fetch ahead.
+
+        It is not while more than half of the window is on its way: what is fetched comes in
+        pieces that are worth a GET.
         """
         self.expected = max(self.expected, end)
         self.planned = max(self.planned, self.expected)
-        window = min(max(BLOCK_SIZE, 2 * (self.expected - self.start)), largest)
-        size = self.expected + window - self.planned
-        if size < min(window, FETCH_BLOCKS * BLOCK_SIZE):
-            return self.planned, 0
+        if not self.is_sequential:
+            return False
+        if has_waited:
+            self.window = min(2 * self.window, LARGEST_WINDOW)
+        return self.planned - self.expected <= self.window // 2
+
+    def plan(self, largest: int) -> tuple[int, int]:
+        """Return (offset, size) of what to fetch ahead now, at most `largest` bytes ahead."""
+        self.window = max(min(self.window, largest), BLOCK_SIZE)
         offset = self.planned
-        self.planned += size
-        return offset, size
-
-
-class Fetcher:
-    """Fills blocks of the cache from the store, each GET a task of the mount."""
-
-    def __init__(
-        self, store: RangeStore, cache: BlockCache, retry: Retry, nursery: trio.Nursery
-    ) -> None:
-        self.cache: Final = cache
-        self._store = store
-        self._retry = retry
-        self._nursery = nursery
-
-    def demand(self, source: Stored, first: int, last: int) -> None:
-        """Have blocks `first` to `last` of the object fetched, those that are not here yet."""
-        self._fetch(source, [i for i in range(first, last + 1) if self._is_missing(source, i)])
-
-    def suggest(self, source: Stored, first: int, last: int) -> None:
-        """The same for blocks that will be needed; none when memory is short."""
-        wanted = []
-        for index in range(first, last + 1):
-            if self._is_missing(source, index):
-                if not self.cache.has_room():
-                    break
-                wanted.append(index)
-        self._fetch(source, wanted)
-
-    def _is_missing(self, source: Stored, index: int) -> bool:
-        return key_of(source, index) not in self.cache
-
-    def _fetch(self, source: Stored, indexes: list[int]) -> None:
-        for run in _runs(indexes):
-            blocks = [self.cache.add(source, index) for index in run]
-            self._nursery.start_soon(self._fill, source, run, blocks)
-
-    async def _fill(self, source: Stored, run: list[int], blocks: list[Block]) -> None:
-        start = source.advance(run[0] * BLOCK_SIZE - source.start)
-        buffers = [block.view for block in blocks]
-        try:
-            chunks = resumable_chunks(self._store, start, buffers, self._retry)
-            async with aclosing(chunks):
-                async for count in chunks:
-                    _spread(count, blocks)
-        except errors.SwiftImgFsError as failure:
-            log.info(
-                "fetch failed object=%s/%s reason=%s", source.container, source.object, failure
-            )
-            for index, block in zip(run, blocks, strict=True):
-                if not block.is_settled:
-                    self.cache.drop(source, index)
-                    block.failed(failure)
+        self.planned = max(offset, self.expected + self.window)
+        return offset, self.planned - offset
 
 
 class Prefetcher:
@@ -130,45 +87,31 @@ class Prefetcher:
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._cursors = [Cursor(0, 0)]  # most readers begin at the beginning
-        # Half of the cache at the most: what is read ahead must not push out what was read.
-        self._largest = min(LARGEST_WINDOW, fetcher.cache.limit // 2)
+        self._cursors: list[Cursor] = []  # the one that was read from last is the last
+        fetcher.prefetchers.add(self)
 
-    def note(self, layout: Layout, offset: int, size: int) -> None:
+    @property
+    def sequential(self) -> int:
+        """How many sequential readers there are."""
+        return sum(cursor.is_sequential for cursor in self._cursors)
+
+    def close(self) -> None:
+        """Leave the readers' shares of the cache to others."""
+        self._fetcher.prefetchers.discard(self)
+
+    def note(self, layout: Layout, offset: int, size: int, *, has_waited: bool) -> None:
         """Take note of a read, and have what comes after it fetched. Does not wait."""
-        cursor = next((c for c in self._cursors if c.continues_at(offset)), None)
+        end = offset + size
+        cursor = next((c for c in reversed(self._cursors) if c.continues_at(offset)), None)
         if cursor is None:
-            self._cursors = [*self._cursors[1 - CURSORS :], Cursor(offset, offset + size)]
-            return
-        start, length = cursor.advance(offset + size, self._largest)
-        for piece in layout.pieces(start, length):
-            if isinstance(piece.source, Stored):
-                self._fetcher.suggest(piece.source, *blocks_of(piece.source, piece.size))
-
-
-def blocks_of(source: Stored, size: int) -> tuple[int, int]:
-    """Return the numbers of the first and the last block that `size` bytes of `source` touch."""
-    return source.start // BLOCK_SIZE, (source.start + size - 1) // BLOCK_SIZE
-
-
-def _runs(indexes: list[int]) -> Iterator[list[int]]:
-    """Cut ascending block numbers into runs of neighbours, each short enough for one GET."""
-    run: list[int] = []
-    for index in indexes:
-        if run and (index != run[-1] + 1 or len(run) == FETCH_BLOCKS):
-            yield run
-            run = []
-        run.append(index)
-    if run:
-        yield run
-
-
-def _spread(count: int, blocks: list[Block]) -> None:
-    """Tell the blocks, which fill one after the other, that `count` bytes more arrived."""
-    for block in blocks:
-        taken = min(count, block.size - block.filled)
-        if taken:
-            block.arrived(taken)
-            count -= taken
-        if not count:
-            return
+            cursor = Cursor(offset, end)
+            self._cursors = [*self._cursors[1 - CURSORS :], cursor]
+            if offset > 0:
+                return
+        elif cursor is not self._cursors[-1]:
+            self._cursors.remove(cursor)
+            self._cursors.append(cursor)
+        if cursor.advance(end, has_waited=has_waited):
+            for piece in layout.pieces(*cursor.plan(self._fetcher.share())):
+                if isinstance(piece.source, Stored):
+                    self._fetcher.suggest(piece.source, piece.size)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from swiftimgfs import errors
 from swiftimgfs.layout import Extent, Inline, Stored, Zeros
-from swiftimgfs.reading.block_cache import BLOCK_SIZE, key_of
-from swiftimgfs.reading.prefetch import Fetcher, Prefetcher, blocks_of
+from swiftimgfs.reading.block_cache import key_of
+from swiftimgfs.reading.prefetch import Prefetcher
 
 if TYPE_CHECKING:
     from swiftimgfs.layout import Layout
+    from swiftimgfs.reading.fetcher import Fetcher
 
 Bytes = bytes | memoryview
 
@@ -29,19 +31,31 @@ class ImageReader:
 
         Raises:
             ImageChangedError: What the layout names is gone or changed.
+            CorruptDataError: What Swift has is not what it says it is.
             StoreUnavailableError: Swift did not answer within the retries.
         """
         pieces = list(layout.pieces(offset, size))
         if not pieces:
             return b""
+        has_waited = not all(self._is_here(piece) for piece in pieces)
+        self._prefetcher.note(layout, offset, size, has_waited=has_waited)
         for piece in pieces:  # all of them are on their way before the first is waited for
             if isinstance(piece.source, Stored):
-                self._fetcher.demand(piece.source, *blocks_of(piece.source, piece.size))
-        self._prefetcher.note(layout, offset, size)
+                self._fetcher.demand(piece.source, piece.size)
         if len(pieces) == 1:
             return await self._piece(pieces[0])
-        # A block's buffer is used again after eviction: what is kept over an await is copied.
+        # A buffer is used again after eviction: what is kept over an await is copied.
         return b"".join([bytes(await self._piece(piece)) for piece in pieces])
+
+    def close(self) -> None:
+        """Say that nobody reads any more."""
+        self._prefetcher.close()
+
+    def _is_here(self, piece: Extent) -> bool:
+        if not isinstance(piece.source, Stored):
+            return True
+        part = self._fetcher.cache.get(key_of(piece.source), piece.source.start)
+        return part is not None and part.has(min(piece.source.start + piece.size, part.end))
 
     async def _piece(self, piece: Extent) -> Bytes:
         match piece.source:
@@ -53,24 +67,28 @@ class ImageReader:
                 return data[: piece.size]
 
     async def _stored(self, source: Stored, size: int) -> Bytes:
-        first, last = blocks_of(source, size)
-        if first == last:
-            return await self._within_block(source, first, size)
-        parts = [
-            bytes(await self._within_block(source, index, size))
-            for index in range(first, last + 1)
-        ]
+        end = source.start + size
+        found = await self._run(source, end)
+        if len(found) == size:
+            return found
+        parts = [bytes(found)]
+        done = len(found)
+        while done < size:
+            found = await self._run(source.advance(done), end)
+            parts.append(bytes(found))
+            done += len(found)
         return b"".join(parts)
 
-    async def _within_block(self, source: Stored, index: int, size: int) -> memoryview:
-        """Return what block `index` has of the `size` bytes from where `source` starts."""
-        start = max(source.start - index * BLOCK_SIZE, 0)
-        end = min(source.start + size - index * BLOCK_SIZE, BLOCK_SIZE)
-        block = self._fetcher.cache.get(key_of(source, index))
-        if block is None:  # evicted while another part of this read was waited for
-            self._fetcher.demand(source, index, index)
-            block = self._fetcher.cache.get(key_of(source, index))
-            assert block is not None  # noqa: S101  # it was added just now
-        if block.filled < end:
-            await block.wait(end)
-        return block.view[start:end]
+    async def _run(self, source: Stored, end: int) -> memoryview:
+        """Return the bytes from where `source` starts to `end`, or to the end of their part."""
+        self._fetcher.verifier.check(source)
+        part = self._fetcher.cache.get(key_of(source), source.start)
+        if part is None:  # evicted while another part of this read was waited for
+            self._fetcher.demand(source, end - source.start)
+            part = self._fetcher.cache.get(key_of(source), source.start)
+            if part is None:
+                raise errors.BrokenBodyError(f"{source.container}/{source.object}: no memory")
+        last = min(end, part.end)
+        if not part.has(last):
+            await part.wait(last)
+        return part.view[source.start - part.start : last - part.start]

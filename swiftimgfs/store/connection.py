@@ -12,14 +12,11 @@ renewed once for a request.
 from __future__ import annotations
 
 import functools
-import hashlib
 import http
 import logging
-import random
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import quote, urlencode
 
 import swiftclient
 import swiftclient.client
@@ -28,120 +25,22 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.store.auth import open_connection
 from swiftimgfs.store.failures import failure_of_status, translated
+from swiftimgfs.store.request import Payload, Request, Response, RetryPolicy
+from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable
 
     from swiftimgfs.store.auth import Identity, TransportOptions
+    from swiftimgfs.store.wire import Sink
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FIRST_BACKOFF = 0.5  # seconds, doubling: 0.5 1 2 4 … until the tries are used up
-LONGEST_BACKOFF = 30.0
-LONGEST_RETRY_AFTER = 60.0
-# A body may take as long as a slow line needs; this much a second on top of the timeout
-# tells slow from dead (the socket's own timeout already tells stalled).
-SLOWEST_UPLOAD = 256 * 1024
-# The exchange may wait twice for the socket (connect, answer) and once for a token.
-TIMEOUTS_IN_AN_EXCHANGE = 3
-
 
 class TokenRefusedError(errors.AccessDeniedError):
     """HTTP 401 to a request with a token: a new token may cure it, once."""
-
-
-class Payload:
-    """What a PUT sends: buffers that are sent again from the start when it is retried.
-
-    Buffers go to the socket as they are, without being joined, and with their MD5 as the
-    `ETag`, so that Swift refuses bytes that were damaged on the way.
-    """
-
-    __slots__ = ("_buffers", "_md5", "_size")
-
-    def __init__(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Send `buffers`, one after the other."""
-        self._buffers = buffers
-        self._size = sum(len(buffer) for buffer in buffers)
-        self._md5 = ""
-
-    def md5(self) -> str:
-        """Return the MD5 of the bytes; the first call blocks: 750 MB/s."""
-        if not self._md5:
-            digest = hashlib.md5(usedforsecurity=False)
-            for buffer in self._buffers:
-                digest.update(buffer)
-            self._md5 = digest.hexdigest()
-        return self._md5
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        return iter(self._buffers)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request; names are unquoted, headers as they are sent.
-
-    It goes to the account, or with `is_below_account` off to the cluster, for `/info`.
-    """
-
-    method: str
-    container: str = ""
-    name: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Payload = b""
-    is_below_account: bool = True
-
-    @property
-    def path(self) -> str:
-        """The path below the storage URL, quoted."""
-        parts = [part for part in (self.container, self.name) if part]
-        return "".join(f"/{_quoted(part)}" for part in parts)
-
-    @property
-    def target(self) -> str:
-        """The path and query below the storage URL."""
-        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.container or 'account'}/{self.name}".rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What Swift answered: status, headers by lower-cased name, and the whole body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how long a request is tried."""
-
-    tries: int = 5
-    timeout: float = 60.0
-
-    def deadline(self, request: Request) -> float:
-        """Return the seconds that one try of `request` may take."""
-        return self.timeout * TIMEOUTS_IN_AN_EXCHANGE + len(request.body) / SLOWEST_UPLOAD
-
-    def wait_before(self, attempt: int, failure: errors.SwiftImgFsError) -> float:
-        """Return the seconds to wait before try number `attempt` (2 is the first retry)."""
-        if failure.retry_after is not None:
-            return min(failure.retry_after, LONGEST_RETRY_AFTER)
-        backoff = min(FIRST_BACKOFF * 2.0 ** (attempt - 2), LONGEST_BACKOFF)
-        return backoff * random.uniform(0.5, 1.0)  # noqa: S311  # spreads hosts, hides nothing
 
 
 class ConnectionPool:
@@ -160,7 +59,9 @@ class ConnectionPool:
         self._transport = transport
         self._slots = trio.Semaphore(size)
         self._limiter = trio.CapacityLimiter(size)
+        self._processors = trio.CapacityLimiter(os.cpu_count() or 1)
         self._idle: list[swiftclient.client.HTTPConnection] = []
+        self._wires: list[Wire] = []
         self.storage_url = ""
 
     async def request(self, request: Request) -> Response:
@@ -172,25 +73,58 @@ class ConnectionPool:
         async with self._slots:
             return await self._retrying(request, self._exchange)
 
-    @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[ResponseBody]:
-        """Lend the answer to `request` while its body is read; retried up to the headers.
+    async def fetch(self, request: Request, expected: str, sink: Sink, patience: float) -> None:
+        """Make one try of a ranged GET, whose bytes go into `sink` as they come.
 
-        A body that breaks is not retried here: only who reads it knows where it stood.
+        Not retried, but for a token that is refused: only who owns the sink knows what is in
+        it. A connection on which nothing comes for `patience` seconds is cut.
+
+        Args:
+            request: With its `Range` and `If-Match`.
+            expected: What `Content-Range` starts with when the answer is the right one.
+            sink: Takes the bytes.
+            patience: Seconds.
+
+        Raises:
+            ImageChangedError: Something else was answered than what was asked for.
+            StalledError: Nothing came for too long.
+            StoreUnavailableError: The connection broke; what arrived until then is good.
         """
         async with self._slots:
-            response = await self._retrying(request, self._open)
+            attempt = _Attempt(sink)
             try:
-                yield response
+                await self._watched(request, expected, attempt, patience)
+            except TokenRefusedError:
+                log.info("token refused, asking for another request=%s", request)
+                await self._watched(request, expected, attempt, patience)
+
+    async def _watched(
+        self, request: Request, expected: str, attempt: _Attempt, patience: float
+    ) -> None:
+        """Run the try in a thread, and cut its connection when it falls silent."""
+        call = functools.partial(self._fetch, request, expected, attempt)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cut_when_silent, attempt, patience, str(request))
+            try:
+                await self.run_in_thread(call, str(request), self.retry.deadline(request))
+            except errors.StoreUnavailableError as failure:
+                if attempt.was_cut:
+                    raise errors.StalledError(
+                        f"{request}: nothing came for {patience:.0f} s"
+                    ) from failure
+                raise
             finally:
-                response.close()
-                if response.is_complete:
-                    self._idle.append(response.connection)
+                attempt.end()
+                nursery.cancel_scope.cancel()
+        if attempt.wire is not None:
+            self._wires.append(attempt.wire)
 
     async def aclose(self) -> None:
         """Close the idle connections, and give back what the identity made for us."""
         while self._idle:
             self._idle.pop().close()
+        while self._wires:
+            self._wires.pop().close()
         with suppress(errors.StoreUnavailableError):
             await self.run_in_thread(self._identity.close, "leaving", self.retry.timeout)
 
@@ -220,10 +154,6 @@ class ConnectionPool:
         self._idle.append(connection)
         return response
 
-    async def _open(self, request: Request) -> ResponseBody:
-        connection, headers = await self._in_thread(request, self._send_for_body)
-        return ResponseBody(self, request, connection, headers)
-
     async def _in_thread(
         self,
         request: Request,
@@ -232,6 +162,12 @@ class ConnectionPool:
         connection = self._idle.pop() if self._idle else None
         call = functools.partial(blocking, request, connection)
         return await self.run_in_thread(call, str(request), self.retry.deadline(request))
+
+    async def compute(self, blocking: Callable[[], None]) -> None:
+        """Return when `blocking` has returned, in a thread: what takes a processor's time."""
+        await trio.to_thread.run_sync(  # noqa: TID251  # the door
+            blocking, limiter=self._processors
+        )
 
     async def run_in_thread(self, blocking: Callable[[], T], what: str, deadline: float) -> T:
         """Return what `blocking` returns; give up on it after `deadline` seconds.
@@ -260,17 +196,47 @@ class ConnectionPool:
                 raise
         return connection, Response(response.status, _headers_of(response), body)
 
-    def _send_for_body(
-        self, request: Request, connection: swiftclient.client.HTTPConnection | None
-    ) -> tuple[swiftclient.client.HTTPConnection, Mapping[str, str]]:
-        with translated(str(request)):
-            connection, response = self._start(request, connection)
-            if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+    def _fetch(self, request: Request, expected: str, attempt: _Attempt) -> None:
+        what = str(request)
+        try:
+            with translated(what):
+                access = self._identity.access()
+                self.storage_url = access.storage_url
+                if has_proxy(access.storage_url):
+                    self._fetch_by_proxy(request, expected, attempt)
+                    return
+                wire = attempt.wire = self._wire_to(access.storage_url)
                 try:
-                    _raise_for_status(request, response, response.read())
-                finally:
-                    connection.close()
-        return connection, _headers_of(response)
+                    headers = {**access.headers, **request.headers}
+                    response = wire.get(wire.account + request.target, headers)
+                    if response.status == http.HTTPStatus.UNAUTHORIZED:
+                        self._identity.invalidate(access)
+                    _check_range(response, expected, what)
+                    fill(response, attempt, what)
+                except BaseException:
+                    attempt.wire = None
+                    wire.close()
+                    raise
+        finally:
+            attempt.is_done = True
+
+    def _fetch_by_proxy(self, request: Request, expected: str, attempt: _Attempt) -> None:
+        """Do the same by requests, which knows proxies, and copies each byte once more."""
+        connection, response = self._start(request, None)
+        try:
+            _check_range(response, expected, str(request))
+            fill(response.raw, attempt, str(request))
+        finally:
+            connection.close()
+
+    def _wire_to(self, storage_url: str) -> Wire:
+        while self._wires:
+            with suppress(IndexError):  # another thread was quicker
+                wire = self._wires.pop()
+                if wire.url == storage_url:
+                    return wire
+                wire.close()
+        return Wire(storage_url, self._transport)
 
     def _start(
         self, request: Request, connection: swiftclient.client.HTTPConnection | None
@@ -298,67 +264,59 @@ class ConnectionPool:
         return connection, response
 
 
-class ResponseBody:
-    """The body of one answer, on a connection that is lent while it is read."""
+class _Attempt:
+    """One try of a ranged GET: its sink for as long as it is wanted, and the connection.
 
-    def __init__(
-        self,
-        pool: ConnectionPool,
-        request: Request,
-        connection: swiftclient.client.HTTPConnection,
-        headers: Mapping[str, str],
-    ) -> None:
-        self.headers = headers
-        self.status: int = connection.resp.status
-        self.connection = connection
-        self._unread = int(headers.get("content-length", -1))
-        self._pool = pool
-        self._request = request
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole body was read, so that the connection can be lent again."""
-        return self._unread == 0
-
-    async def readinto(self, buffer: memoryview) -> int:
-        """Fill the start of `buffer` and return how many bytes came, one at least.
-
-        Raises:
-            BrokenBodyError: The connection broke, the body ended early, or nothing came
-                for too long.
-        """
-        call = functools.partial(self._readinto, buffer)
-        try:
-            count = await self._pool.run_in_thread(
-                call, str(self._request), self._pool.retry.deadline(self._request)
-            )
-        except errors.StoreUnavailableError as failure:
-            raise errors.BrokenBodyError(str(failure)) from failure
-        if count == 0:
-            raise errors.BrokenBodyError(f"{self._request}: the body ended early")
-        self._unread -= count
-        return count
-
-    def _readinto(self, buffer: memoryview) -> int:
-        with translated(str(self._request)):
-            count: int = self.connection.resp.raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        """Give the connection up, unless the body was read to its end."""
-        if not self.is_complete:
-            with suppress(OSError):
-                self.connection.close()
-
-
-def _quoted(name: str) -> str:
-    """Quote a name, and the dots of a part that is only dots.
-
-    urllib3 would resolve `c/../other` to another container's object before sending it, and
-    names in a shared account are anybody's. requests sends `%2E` as the dot that it means.
+    A thread that was given up may still hold a buffer; from `end` on it gets no other.
     """
-    parts = quote(name).split("/")
-    return "/".join(p.replace(".", "%2E") if p in {".", ".."} else p for p in parts)
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._is_over = False
+        self.is_done = False
+        self.was_cut = False
+        self.arrivals = 0
+        self.wire: Wire | None = None
+
+    def rest(self) -> memoryview:
+        """Return the buffer for what is still missing, nothing once the try is over."""
+        return memoryview(b"") if self._is_over else self._sink.rest()
+
+    def arrived(self, count: int) -> None:
+        """Say that `count` bytes more are in place."""
+        self.arrivals += 1
+        if not self._is_over:
+            self._sink.arrived(count)
+
+    def end(self) -> None:
+        """Let the thread go, if it has not ended yet."""
+        self._is_over = True
+        if not self.is_done:
+            self._sink.abandon()
+            if self.wire is not None:
+                self.wire.abort()
+
+
+async def _cut_when_silent(attempt: _Attempt, patience: float, what: str) -> None:
+    while True:
+        seen = attempt.arrivals
+        await trio.sleep(patience)
+        if attempt.arrivals == seen and attempt.wire is not None:
+            log.info("cutting a silent connection request=%s after=%.0f s", what, patience)
+            attempt.was_cut = True
+            attempt.wire.abort()
+
+
+def _check_range(response: http.client.HTTPResponse, expected: str, what: str) -> None:
+    """Refuse an answer that is not the range that was asked for."""
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        exc = failure_of(response, what)
+        raise TokenRefusedError(str(failure_of_status(exc, what))) from exc
+    if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
+        raise failure_of(response, what)
+    is_partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
+    if not is_partial or not response.getheader("content-range", "").startswith(expected):
+        raise errors.ImageChangedError(f"{what}: not the range asked for")
 
 
 def _headers_of(response: swiftclient.client.requests.Response) -> dict[str, str]:

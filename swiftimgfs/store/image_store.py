@@ -7,7 +7,7 @@ anything between two calls but the cluster's limits.
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -16,13 +16,13 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Source, Stored
 from swiftimgfs.store import large_objects, records
 from swiftimgfs.store.cluster import Limits, limits_of
-from swiftimgfs.store.connection import Payload, Request
 from swiftimgfs.store.location import Location, format_storage_location
+from swiftimgfs.store.request import Payload, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from swiftimgfs.store.connection import ConnectionPool, ResponseBody
+    from swiftimgfs.store.connection import ConnectionPool
     from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.store.records import (
         AccountInfo,
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
         ImageInfo,
         ObjectRow,
     )
+    from swiftimgfs.store.wire import Target
+
+log = logging.getLogger(__name__)
 
 HTTP_ACCEPTED = 202  # PUT of a container that is there
-HTTP_PARTIAL = 206
 IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
 INFO = Request("GET", "info", is_below_account=False)
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
@@ -212,17 +214,23 @@ class ImageStore:
     async def resolve(self, info: ImageInfo) -> StoredImage:
         """Return what the image is made of: no request for a plain one, few for others.
 
+        Who may not see what a large image is made of reads it through its manifest, as
+        slowly as Swift then is.
+
         Raises:
             NotFoundError: A manifest in it is gone.
         """
+        if info.manifest is None:
+            return StoredImage(info, through_manifest(info))
         found = _Parts([], [])
-        match info.manifest:
-            case records.Manifest.SLO:
+        try:
+            if info.manifest is records.Manifest.SLO:
                 await self._add_slo(info.container, info.name, found, DEEPEST_SLO)
-            case records.Manifest.DLO:
+            else:
                 await self._add_dlo(info, found)
-            case None:
-                return StoredImage(info, Layout([(info.size, whole_object(info))]))
+        except errors.ForbiddenError as failure:
+            log.info("reading through the manifest reason=%s", failure)
+            return StoredImage(info, through_manifest(info))
         return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
 
     async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
@@ -253,25 +261,20 @@ class ImageStore:
                 source = Stored(container, row.name, row.etag, 0, row.size)
                 found.pieces.append((row.size, source))
 
-    @asynccontextmanager
-    async def open_range(self, source: Stored, size: int) -> AsyncIterator[ResponseBody]:
-        """Lend the answer to a GET of `size` bytes from where `source` starts.
+    async def fetch_range(self, source: Stored, target: Target, patience: float) -> None:
+        """Make one try to get what `target` lacks, from where `source` starts.
 
         Raises:
             ImageChangedError: The object is another one now, gone, or answered with
                 anything but the range that was asked for.
+            StalledError: Nothing came for `patience` seconds.
         """
-        last = source.start + size - 1
+        last = source.start + target.size - target.filled - 1
         headers = {"Range": f"bytes={source.start}-{last}", "If-Match": f'"{source.etag}"'}
         request = Request("GET", source.container, source.object, headers=headers)
+        expected = f"bytes {source.start}-{last}/"
         try:
-            async with self._pool.body(request) as body:
-                expected = f"bytes {source.start}-{last}/"
-                if body.status != HTTP_PARTIAL or not body.headers.get(
-                    "content-range", ""
-                ).startswith(expected):
-                    raise errors.ImageChangedError(f"{request}: not the range asked for")
-                yield body
+            await self._pool.fetch(request, expected, target, patience)
         except errors.NotFoundError as exc:
             raise errors.ImageChangedError(f"{exc}: its bytes are gone") from exc
 
@@ -377,6 +380,11 @@ class ImageStore:
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return metadata as the headers that store it."""
     return {f"{records.OBJECT_META}{key}": value for key, value in metadata.items()}
+
+
+def through_manifest(info: ImageInfo) -> Layout:
+    """Return an image as one object, whatever it is made of: as a GET of its name gives it."""
+    return Layout([(info.size, whole_object(info))])
 
 
 def whole_object(info: ImageInfo) -> Stored:

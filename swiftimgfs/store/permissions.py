@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
-from swiftimgfs.store.connection import Request
+from swiftimgfs.store.request import Request
 
 if TYPE_CHECKING:
     from swiftimgfs.store.cluster import Limits

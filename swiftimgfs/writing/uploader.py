@@ -18,10 +18,10 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Source, Stored
-from swiftimgfs.store.connection import Payload
 from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, SEGMENT_CONTAINER_SUFFIX
+from swiftimgfs.store.request import Payload
 from swiftimgfs.writing.segmenter import SEGMENT_CONTENT_TYPE, SegmentPlan, segments_prefix
 from swiftimgfs.writing.spool import inline_pieces
 

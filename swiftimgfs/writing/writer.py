@@ -22,10 +22,10 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout, Source
-from swiftimgfs.store.connection import Payload
 from swiftimgfs.store.image_store import StoredImage, whole_object
 from swiftimgfs.store.large_objects import slo_etag
 from swiftimgfs.store.records import EMPTY_MD5
+from swiftimgfs.store.request import Payload
 from swiftimgfs.writing.spool import Spool, inline_pieces
 from swiftimgfs.writing.uploader import SegmentUpload, Uploader, stored_segment
 

@@ -1,0 +1,259 @@
+"""Whole objects compared with their MD5 as their parts pass.
+
+Swift's etag of a plain object is the MD5 of its bytes. Whoever reads a segment from its first
+byte to its last has it hashed on the way, part by part, in the threads that fetched them. The
+last part is held back until the MD5 is known, so that no reader gets a segment to its end
+that is not what it says it is.
+
+When the MD5 is another one, the segment is fetched once more and hashed on the way:
+
+- If that is right, the first fetch was damaged on its way here. Where it differed is known
+  by the digests after each part: if only in the part that was held back, that is replaced
+  and nobody notices; else somebody may have been given false bytes, and is told (EIO).
+- If not, Swift has other bytes than it says, and who reads on is told (EIO).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.reading.block_cache import key_of
+from swiftimgfs.reading.chunks import fetch_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from swiftimgfs.layout import Stored
+    from swiftimgfs.reading.block_cache import BlockCache, ObjectKey, Part
+    from swiftimgfs.reading.chunks import RangeStore, Retry
+
+log = logging.getLogger(__name__)
+
+# How long a segment that was found wrong is refused: then Swift may have repaired it.
+REFUSAL_SECONDS: Final = 60.0
+_MD5 = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class _Check:
+    """One object on its way past.
+
+    Attributes:
+        position: Up to where it was hashed.
+        coming: (start, end) of the parts that are being fetched, or wait to be hashed.
+        waiting: Parts that are here, and come after what was hashed.
+        marks: (end, digest so far) after each part.
+    """
+
+    digest: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
+    position: int = 0
+    coming: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, Part] = field(default_factory=dict)
+    marks: list[tuple[int, bytes]] = field(default_factory=list)
+    is_hashing: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing more of the object is on its way."""
+        return not self.coming and not self.is_hashing
+
+    def will_reach(self, start: int) -> bool:
+        """Return whether all between what was hashed and `start` is on its way."""
+        position = self.position
+        while position < start:
+            if position not in self.coming:
+                return False
+            position = self.coming[position]
+        return position == start
+
+
+class Verifier:
+    """The MD5s of the objects that are being read."""
+
+    def __init__(
+        self,
+        store: RangeStore,
+        cache: BlockCache,
+        retry: Retry,
+        in_thread: Callable[[Callable[[], None]], Awaitable[None]],
+        *,
+        is_on: bool,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._retry = retry
+        self._in_thread = in_thread
+        self._is_on = is_on
+        self._checks: dict[ObjectKey, _Check] = {}
+        self._wrong: dict[ObjectKey, tuple[float, errors.CorruptDataError]] = {}
+        self.verified: dict[ObjectKey, float] = {}  # when, in seconds since the epoch
+
+    def check(self, source: Stored) -> None:
+        """Refuse an object that was found wrong a moment ago.
+
+        Raises:
+            CorruptDataError: It was.
+        """
+        if not self._wrong:
+            return
+        found = self._wrong.get(key_of(source))
+        if found is not None:
+            if trio.current_time() - found[0] < REFUSAL_SECONDS:
+                raise errors.CorruptDataError(str(found[1]))
+            del self._wrong[key_of(source)]
+
+    def expect(self, part: Part) -> None:
+        """Take note of a part that is about to be fetched; hold it back if it is the last."""
+        if not self._is_on or not _MD5.fullmatch(part.key[0]):
+            return
+        check = self._checks.get(part.key)
+        if part.start == 0 and (check is None or check.is_idle):
+            check = self._checks[part.key] = _Check()  # from the beginning, perhaps again
+        if check is None:
+            return
+        check.coming[part.start] = part.end
+        part.is_gated = part.end == part.key[1] and check.will_reach(part.start)
+
+    def missed(self, part: Part) -> None:
+        """Take note of a part that could not be fetched."""
+        check = self._checks.get(part.key)
+        if check is not None:
+            check.coming.pop(part.start, None)
+            self._give_up_if_hopeless(part.key, check)
+
+    async def passed(self, source: Stored, part: Part) -> None:
+        """Hash a part that is here, and those that waited for it."""
+        check = self._checks.get(part.key)
+        if check is None or part.start not in check.coming:
+            part.release()
+            return
+        check.waiting[part.start] = part
+        part.pins += 1
+        if not check.will_reach(part.start):
+            self._give_up_if_hopeless(part.key, check)
+            return
+        if check.is_hashing:
+            return
+        check.is_hashing = True
+        try:
+            while (following := check.waiting.pop(check.position, None)) is not None:
+                await self._hash(check, following)
+        finally:
+            check.is_hashing = False
+        if check.position == part.key[1]:
+            await self._compare(source, part.key, check)
+
+    async def _hash(self, check: _Check, part: Part) -> None:
+        def blocking() -> None:
+            check.digest.update(part.view)
+
+        try:
+            await self._in_thread(blocking)
+        finally:
+            part.pins -= 1
+        check.position = part.end
+        check.coming.pop(part.start, None)
+        check.marks.append((part.end, check.digest.digest()))
+
+    async def _compare(self, source: Stored, key: ObjectKey, check: _Check) -> None:
+        del self._checks[key]
+        last = self._cache.get(key, key[1] - 1)
+        if check.digest.hexdigest() == key[0]:
+            self.verified[key] = time.time()
+            if last is not None:
+                last.release()
+            return
+        log.error(
+            "wrong bytes, fetching again object=%s/%s md5=%s etag=%s",
+            source.container,
+            source.object,
+            check.digest.hexdigest(),
+            key[0],
+        )
+        await self._fetch_again(source, key, check, last)
+
+    async def _fetch_again(
+        self, source: Stored, key: ObjectKey, check: _Check, last: Part | None
+    ) -> None:
+        what = f"{source.container}/{source.object}"
+        try:
+            differs_at, again, scratch = await self._second_look(source, check)
+        except errors.SwiftImgFsError as failure:
+            self._refuse(
+                key, last, errors.CorruptDataError(f"{what}: wrong, and then: {failure}")
+            )
+            return
+        if again != key[0]:
+            reason = f"{what}: its MD5 is {again}, and Swift says {key[0]}"
+            self._refuse(key, last, errors.CorruptDataError(reason))
+        elif last is not None and differs_at >= last.start and len(scratch) == last.size:
+            last.view[:] = scratch
+            self.verified[key] = time.time()
+            last.release()
+            log.warning("damaged on its way, and good the second time object=%s", what)
+        else:
+            reason = f"{what}: was damaged on its way, from byte {differs_at} on"
+            self._refuse(key, last, errors.CorruptDataError(reason))
+
+    async def _second_look(self, source: Stored, check: _Check) -> tuple[int, str, bytearray]:
+        """Return where the object differs from what was seen, its MD5, and its last part."""
+        digest = hashlib.md5(usedforsecurity=False)
+        start, differs_at, buffer = 0, -1, bytearray()
+        for end, seen in check.marks:
+            buffer = bytearray(end - start)
+            target = _Scratch(memoryview(buffer))
+            await fetch_whole(
+                self._store, source.advance(start - source.start), target, self._retry
+            )
+            digest.update(buffer)
+            if differs_at < 0 and digest.digest() != seen:
+                differs_at = start
+            start = end
+        return differs_at, digest.hexdigest(), buffer
+
+    def _refuse(
+        self, key: ObjectKey, last: Part | None, failure: errors.CorruptDataError
+    ) -> None:
+        log.error("refused reason=%s", failure)
+        self._wrong[key] = (trio.current_time(), failure)
+        for part in self._cache.parts_of(key):
+            self._cache.drop(part)
+        if last is not None:
+            last.failed(failure)
+
+    def _give_up_if_hopeless(self, key: ObjectKey, check: _Check) -> None:
+        """Let go what waits to be hashed when something before it is not coming."""
+        if check.is_hashing or any(check.will_reach(start) for start in check.coming):
+            return
+        for part in check.waiting.values():
+            part.pins -= 1
+            part.release()
+        del self._checks[key]
+
+
+class _Scratch:
+    """A buffer to fetch into that nobody reads from meanwhile."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self.size = len(view)
+        self.filled = 0
+
+    def rest(self) -> memoryview:
+        """Return the buffer for what is still missing."""
+        return self._view[self.filled :]
+
+    def arrived(self, count: int) -> None:
+        """Say that `count` bytes more are in place."""
+        self.filled += count
+
+    def abandon(self) -> None:
+        """Do nothing: the buffer is used once."""

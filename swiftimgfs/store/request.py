@@ -1,0 +1,136 @@
+"""What is asked of Swift and answered, and how often: values, and nothing that talks.
+
+A `Payload` hashes itself; else all here is pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from swiftimgfs import errors
+
+FIRST_BACKOFF = 0.5  # seconds, doubling: 0.5 1 2 4 … until the tries are used up
+LONGEST_BACKOFF = 30.0
+LONGEST_RETRY_AFTER = 60.0
+# A body may take as long as a slow line needs; this much a second on top of the timeout
+# tells slow from dead (the socket's own timeout already tells stalled).
+SLOWEST_UPLOAD = 256 * 1024
+# The exchange may wait twice for the socket (connect, answer) and once for a token.
+TIMEOUTS_IN_AN_EXCHANGE = 3
+# A read that hears nothing for this long is asked again of another server behind the same
+# name: sooner would be more load on a store that is only slow.
+SHORTEST_PATIENCE = 2.0
+
+
+class Payload:
+    """What a PUT sends: buffers that are sent again from the start when it is retried.
+
+    Buffers go to the socket as they are, without being joined, and with their MD5 as the
+    `ETag`, so that Swift refuses bytes that were damaged on the way.
+    """
+
+    __slots__ = ("_buffers", "_md5", "_size")
+
+    def __init__(self, buffers: Sequence[bytes | memoryview]) -> None:
+        """Send `buffers`, one after the other."""
+        self._buffers = buffers
+        self._size = sum(len(buffer) for buffer in buffers)
+        self._md5 = ""
+
+    def md5(self) -> str:
+        """Return the MD5 of the bytes; the first call blocks: 750 MB/s."""
+        if not self._md5:
+            digest = hashlib.md5(usedforsecurity=False)
+            for buffer in self._buffers:
+                digest.update(buffer)
+            self._md5 = digest.hexdigest()
+        return self._md5
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        return iter(self._buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; names are unquoted, headers as they are sent.
+
+    It goes to the account, or with `is_below_account` off to the cluster, for `/info`.
+    """
+
+    method: str
+    container: str = ""
+    name: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Payload = b""
+    is_below_account: bool = True
+
+    @property
+    def path(self) -> str:
+        """The path below the storage URL, quoted."""
+        parts = [part for part in (self.container, self.name) if part]
+        return "".join(f"/{_quoted(part)}" for part in parts)
+
+    @property
+    def target(self) -> str:
+        """The path and query below the storage URL."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.container or 'account'}/{self.name}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What Swift answered: status, headers by lower-cased name, and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long a request is tried."""
+
+    tries: int = 5
+    timeout: float = 60.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the first try of a read waits for a byte."""
+        return min(self.timeout, max(SHORTEST_PATIENCE, self.timeout / 6))
+
+    def deadline(self, request: Request) -> float:
+        """Return the seconds that one try of `request` may take."""
+        return self.timeout * TIMEOUTS_IN_AN_EXCHANGE + len(request.body) / SLOWEST_UPLOAD
+
+    def wait_before(self, attempt: int, failure: errors.SwiftImgFsError) -> float:
+        """Return the seconds to wait before try number `attempt` (2 is the first retry)."""
+        if failure.retry_after is not None:
+            return min(failure.retry_after, LONGEST_RETRY_AFTER)
+        backoff = min(FIRST_BACKOFF * 2.0 ** (attempt - 2), LONGEST_BACKOFF)
+        return backoff * random.uniform(0.5, 1.0)  # noqa: S311  # spreads hosts, hides nothing
+
+
+def _quoted(name: str) -> str:
+    """Quote a name, and the dots of a part that is only dots.
+
+    urllib3 would resolve `c/../other` to another container's object before sending it, and
+    names in a shared account are anybody's. requests sends `%2E` as the dot that it means.
+    """
+    parts = quote(name).split("/")
+    return "/".join(p.replace(".", "%2E") if p in {".", ".."} else p for p in parts)
