@@ -7,11 +7,11 @@ another one over the same segments, keeps what is here. Concurrent readers of on
 one GET: the first starts it, all wait on it.
 
 Invariants: the bytes held are at most `limit` and what is being fetched on demand; a part that
-is being filled, hashed or waited for is never evicted. Nothing here awaits but `Part.wait`, so
-every other method is atomic for the other tasks. A buffer is used again after eviction, which
-spares the first touch of fresh memory: safe, because a reply goes to the kernel before
-anything else runs (pyfuse3 writes it without a checkpoint), and a buffer that a thread may
-still write into is never used again.
+is being filled, hashed, held back or waited for is never evicted. Nothing here awaits but
+`Part.wait`, so every other method is atomic for the other tasks. A buffer is used again after
+eviction, which spares the first touch of fresh memory: safe, because a reply goes to the
+kernel before anything else runs (pyfuse3 writes it without a checkpoint), and a buffer that a
+thread may still write into is never used again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Part:
     @property
     def is_evictable(self) -> bool:
         """Whether nobody fills or needs it, nor has yet to look at it after being woken."""
-        return self.is_settled and not self._waiting and not self.pins
+        is_needed = self._waiting or self.pins or self.is_gated
+        return self.is_settled and not is_needed
 
     def has(self, end: int) -> bool:
         """Return whether the bytes up to `end`, in the object, may be given to a reader."""
@@ -128,6 +129,11 @@ class Part:
         self.failure = failure
         self.is_gated = False
         self.wake()
+
+    def refuse(self, failure: errors.SwiftImgFsError) -> None:
+        """Say that its bytes are false, so that nobody is given any of them."""
+        self.filled = 0
+        self.failed(failure)
 
     def release(self) -> None:
         """Let readers have it."""

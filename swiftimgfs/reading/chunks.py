@@ -66,8 +66,10 @@ async def fetch_whole(store: RangeStore, source: Stored, target: Target, retry: 
     patience = retry.patience
     for attempt in itertools.count(2):
         try:
-            await store.fetch_range(source.advance(target.filled), target, patience)
+            await _try(store, source, target, patience)
         except errors.SwiftImgFsError as failure:
+            if target.filled == target.size:  # it broke behind the last byte
+                return
             if not failure.is_transient or attempt > retry.tries:
                 raise
             is_stalled = isinstance(failure, errors.StalledError)
@@ -83,3 +85,10 @@ async def fetch_whole(store: RangeStore, source: Stored, target: Target, retry: 
             await trio.sleep(wait)
         else:
             return
+
+
+async def _try(store: RangeStore, source: Stored, target: Target, patience: float) -> None:
+    """Make one try; one that ends without all bytes is broken, whatever it says."""
+    await store.fetch_range(source.advance(target.filled), target, patience)
+    if target.filled < target.size:
+        raise errors.BrokenBodyError(f"{source.container}/{source.object}: ended early")

@@ -62,11 +62,12 @@ class Fetcher:
     def share(self) -> int:
         """Return how far one reader may look ahead.
 
-        Half of the cache is for all that is read ahead, so that it does not push out what was
-        read, nor what others read ahead.
+        A third of the cache is for all that is read ahead. While one window is read another
+        is fetched, and what was read is younger than what is still to be read: with two
+        windows as large as the cache, that would go first.
         """
         readers = sum(prefetcher.sequential for prefetcher in self.prefetchers)
-        return self.cache.limit // (2 * max(1, readers))
+        return self.cache.limit // (3 * max(1, readers))
 
     def demand(self, source: Stored, size: int) -> None:
         """Have `size` bytes of the object fetched, from where `source` starts."""
@@ -75,6 +76,8 @@ class Fetcher:
 
     def suggest(self, source: Stored, size: int) -> None:
         """The same for bytes that will be needed; none when memory is short."""
+        if self.verifier.is_refused(source):
+            return
         for start, length in self._missing(source, size):
             if not self.cache.has_room(length):
                 return

@@ -42,12 +42,14 @@ class Cursor:
     Attributes:
         start: Where it began to read in order.
         expected: Where it goes on.
+        seen: How many bytes it has read since.
         planned: Up to where fetching was already asked for.
         window: How far it looks ahead, in bytes.
     """
 
     start: int
     expected: int
+    seen: int = 0
     planned: int = 0
     window: int = FIRST_WINDOW
 
@@ -57,20 +59,29 @@ class Cursor:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether it has read in order for long enough to go on doing so."""
-        return self.start == 0 or self.expected - self.start >= HABIT
+        """Whether it has read in order for long enough to go on doing so.
 
-    def advance(self, end: int, *, has_waited: bool) -> bool:
-        """Note a read up to `end`; return whether it is time to fetch ahead.
+        Reads by chance that come close to each other are not in order: half of what lies
+        between the first and the last byte has to be read.
+        """
+        distance = self.expected - self.start
+        is_habit = self.start == 0 or distance >= HABIT
+        return is_habit and 2 * self.seen >= distance
+
+    def advance(self, end: int, size: int, *, has_waited: bool) -> bool:
+        """Note a read of `size` up to `end`; return whether it is time to fetch ahead.
 
         It is not while more than half of the window is on its way: what is fetched comes in
-        pieces that are worth a GET.
+        pieces that are worth a GET. The window doubles when it was too small: what was
+        planned did not come in time.
         """
+        is_late = has_waited and end <= self.planned
         self.expected = max(self.expected, end)
         self.planned = max(self.planned, self.expected)
+        self.seen += size
         if not self.is_sequential:
             return False
-        if has_waited:
+        if is_late:
             self.window = min(2 * self.window, LARGEST_WINDOW)
         return self.planned - self.expected <= self.window // 2
 
@@ -107,11 +118,12 @@ class Prefetcher:
             cursor = Cursor(offset, end)
             self._cursors = [*self._cursors[1 - CURSORS :], cursor]
             if offset > 0:
+                cursor.seen = size
                 return
         elif cursor is not self._cursors[-1]:
             self._cursors.remove(cursor)
             self._cursors.append(cursor)
-        if cursor.advance(end, has_waited=has_waited):
+        if cursor.advance(end, size, has_waited=has_waited):
             for piece in layout.pieces(*cursor.plan(self._fetcher.share())):
                 if isinstance(piece.source, Stored):
                     self._fetcher.suggest(piece.source, piece.size)

@@ -38,10 +38,11 @@ class ImageReader:
         if not pieces:
             return b""
         has_waited = not all(self._is_here(piece) for piece in pieces)
-        self._prefetcher.note(layout, offset, size, has_waited=has_waited)
         for piece in pieces:  # all of them are on their way before the first is waited for
             if isinstance(piece.source, Stored):
+                self._fetcher.verifier.check(piece.source)
                 self._fetcher.demand(piece.source, piece.size)
+        self._prefetcher.note(layout, offset, size, has_waited=has_waited)
         if len(pieces) == 1:
             return await self._piece(pieces[0])
         # A buffer is used again after eviction: what is kept over an await is copied.

@@ -102,13 +102,20 @@ class Verifier:
         Raises:
             CorruptDataError: It was.
         """
+        if self.is_refused(source):
+            raise errors.CorruptDataError(str(self._wrong[key_of(source)][1]))
+
+    def is_refused(self, source: Stored) -> bool:
+        """Return whether an object was found wrong a moment ago."""
         if not self._wrong:
-            return
+            return False
         found = self._wrong.get(key_of(source))
-        if found is not None:
-            if trio.current_time() - found[0] < REFUSAL_SECONDS:
-                raise errors.CorruptDataError(str(found[1]))
-            del self._wrong[key_of(source)]
+        if found is None:
+            return False
+        if trio.current_time() - found[0] < REFUSAL_SECONDS:
+            return True
+        del self._wrong[key_of(source)]
+        return False
 
     def expect(self, part: Part) -> None:
         """Take note of a part that is about to be fetched; hold it back if it is the last."""
@@ -117,8 +124,8 @@ class Verifier:
         check = self._checks.get(part.key)
         if part.start == 0 and (check is None or check.is_idle):
             check = self._checks[part.key] = _Check()  # from the beginning, perhaps again
-        if check is None:
-            return
+        if check is None or part.start < check.position:
+            return  # nobody began at the beginning, or it was hashed already, and evicted since
         check.coming[part.start] = part.end
         part.is_gated = part.end == part.key[1] and check.will_reach(part.start)
 
@@ -150,6 +157,8 @@ class Verifier:
             check.is_hashing = False
         if check.position == part.key[1]:
             await self._compare(source, part.key, check)
+        elif check.waiting:
+            self._give_up_if_hopeless(part.key, check)
 
     async def _hash(self, check: _Check, part: Part) -> None:
         def blocking() -> None:
@@ -227,7 +236,7 @@ class Verifier:
         for part in self._cache.parts_of(key):
             self._cache.drop(part)
         if last is not None:
-            last.failed(failure)
+            last.refuse(failure)
 
     def _give_up_if_hopeless(self, key: ObjectKey, check: _Check) -> None:
         """Let go what waits to be hashed when something before it is not coming."""

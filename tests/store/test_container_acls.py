@@ -16,7 +16,7 @@ from swiftimgfs.model.inodes import Inode, Kind
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.acls import PUBLIC, AclHeader, Acls, set_acls
 from swiftimgfs.store.auth import FixedIdentity, LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool, RetryPolicy
+from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.container_acls import (
     PROBE,
     change_acls,
@@ -28,6 +28,7 @@ from swiftimgfs.store.container_acls import (
     writers_of,
 )
 from swiftimgfs.store.image_store import ImageStore
+from swiftimgfs.store.request import RetryPolicy
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 

@@ -6,18 +6,22 @@ import base64
 import contextlib
 import hashlib
 import json
-from contextlib import aclosing
+import socket
+import threading
 
 import pytest
+import trio
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Stored, Zeros
-from swiftimgfs.reading.chunks import resumable_chunks
-from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool, Payload, Request, RetryPolicy
-from swiftimgfs.store.image_store import ImageStore
+from swiftimgfs.reading.block_cache import key_of
+from swiftimgfs.reading.chunks import fetch_whole
+from swiftimgfs.store.auth import FixedIdentity, LegacyIdentity, TransportOptions
+from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.image_store import ImageStore, through_manifest
 from swiftimgfs.store.large_objects import Segment, format_dlo_header
 from swiftimgfs.store.records import Manifest
+from swiftimgfs.store.request import Payload, Request, RetryPolicy
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 
@@ -85,9 +89,7 @@ async def read(store, pool, layout: Layout) -> bytes:
     for extent in layout.extents:
         match extent.source:
             case Stored() as source:
-                buffer = bytearray(extent.size)
-                await read_into(store, pool, source, buffer)
-                data += buffer
+                data += (await read_range(store, pool, source, extent.size)).view
             case Inline(piece):
                 data += piece[: extent.size]
             case Zeros():
@@ -95,11 +97,41 @@ async def read(store, pool, layout: Layout) -> bytes:
     return bytes(data)
 
 
-async def read_into(store, pool, source, buffer):
-    chunks = resumable_chunks(store, source, [memoryview(buffer)], pool.retry)
-    async with aclosing(chunks):
-        async for _ in chunks:
-            pass
+class Buffer:
+    """What a range is fetched into; `after` is called in the thread, once so much is there."""
+
+    def __init__(self, size):
+        self.view = memoryview(bytearray(size))
+        self.size = size
+        self.filled = 0
+        self.is_abandoned = False
+        self.after = (size + 1, lambda: None)
+
+    def rest(self):
+        return self.view[self.filled :]
+
+    def arrived(self, count):
+        self.filled += count
+        threshold, act = self.after
+        if self.filled >= threshold:
+            act()
+
+    def abandon(self):
+        self.is_abandoned = True
+
+
+async def read_range(store, pool, source, size):
+    """Read a range whatever happens, as the reading layer does."""
+    buffer = Buffer(size)
+    await fetch_whole(store, source, buffer, pool.retry)
+    return buffer
+
+
+async def fetch(store, source, size, patience=5.0):
+    """Make one try."""
+    buffer = Buffer(size)
+    await store.fetch_range(source, buffer, patience)
+    return bytes(buffer.view)
 
 
 async def put_segments(store, *parts: bytes, container="segs", prefix="s/"):
@@ -295,16 +327,26 @@ async def test_a_new_image_does_not_take_a_taken_name(store):
     assert (await store.head_image("c", "o")).etag == md5(b"first")
 
 
-async def test_any_range_is_exactly_that_range(store):
+async def test_any_range_is_exactly_that_range(faulty, store):
     info = await store.put_object("c", "o", Payload([BODY]), {})
     source = Stored("c", "o", info.etag, 1000, len(BODY))
-    buffer = bytearray(10)
 
-    async with store.open_range(source, 10) as body:
-        count = await body.readinto(memoryview(buffer))
+    data = await fetch(store, source, 10)
 
-    assert bytes(buffer[:count]) == BODY[1000 : 1000 + count]
-    assert body.headers["content-range"] == f"bytes 1000-1009/{len(BODY)}"
+    assert data == BODY[1000:1010]
+    (asked,) = requests(faulty, "GET", "/c/o")
+    assert (asked.range, asked.headers["if-match"]) == ("bytes=1000-1009", f'"{info.etag}"')
+
+
+async def test_what_a_target_has_already_is_not_asked_for_again(faulty, store):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    buffer = Buffer(100)
+    buffer.arrived(40)
+
+    await store.fetch_range(Stored("c", "o", info.etag, 1040, len(BODY)), buffer, 5)
+
+    assert bytes(buffer.view) == bytes(40) + BODY[1040:1100]
+    assert [r.range for r in requests(faulty, "GET", "/c/o")] == ["bytes=1040-1099"]
 
 
 async def test_another_version_of_an_image_is_not_read(store):
@@ -312,22 +354,19 @@ async def test_another_version_of_an_image_is_not_read(store):
     await store.put_object("c", "o", b"x" * len(BODY), {})
 
     with pytest.raises(errors.ImageChangedError):
-        async with store.open_range(Stored("c", "o", info.etag, 0, len(BODY)), 10):
-            pass
+        await fetch(store, Stored("c", "o", info.etag, 0, len(BODY)), 10)
 
 
 async def test_bytes_that_are_gone_mean_that_the_image_changed(store):
     with pytest.raises(errors.ImageChangedError):
-        async with store.open_range(Stored("c", "gone", md5(b""), 0, 10), 10):
-            pass
+        await fetch(store, Stored("c", "gone", md5(b""), 0, 10), 10)
 
 
 async def test_an_image_that_became_shorter_is_not_read_short(store):
     info = await store.put_object("c", "o", b"0123456789", {})
 
     with pytest.raises(errors.ImageChangedError):
-        async with store.open_range(Stored("c", "o", info.etag, 0, 20), 20):
-            pass
+        await fetch(store, Stored("c", "o", info.etag, 0, 20), 20)
 
 
 async def test_an_answer_without_the_range_is_not_taken_for_it(faulty, store):
@@ -335,8 +374,7 @@ async def test_an_answer_without_the_range_is_not_taken_for_it(faulty, store):
     faulty.control.inject(Fault(method="GET", target="/c/o", status=200, body="0123456789"))
 
     with pytest.raises(errors.ImageChangedError):
-        async with store.open_range(Stored("c", "o", info.etag, 5, 10), 2):
-            pass
+        await fetch(store, Stored("c", "o", info.etag, 5, 10), 2)
 
 
 async def test_deleting_is_once(store):
@@ -699,11 +737,12 @@ async def test_a_range_that_is_cut_is_resumed_with_the_next_byte(faulty, store, 
     faulty.control.clear()
     faulty.control.inject(Fault(method="GET", target="/c/o", cut_after=1234))
     faulty.control.inject(Fault(method="GET", target="/c/o", cut_after=20_000))
-    buffer = bytearray(40_000)
+    source = Stored("c", "o", info.etag, 100, len(BODY))
 
-    await read_into(store, pool, Stored("c", "o", info.etag, 100, len(BODY)), buffer)
+    buffer = await read_range(store, pool, source, 40_000)
 
-    assert bytes(buffer) == BODY[100:40_100]
+    assert bytes(buffer.view) == BODY[100:40_100]
+    assert not buffer.is_abandoned
     asked = requests(faulty, "GET", "/c/o")
     assert [request.range for request in asked] == [
         "bytes=100-40099",
@@ -719,43 +758,165 @@ async def test_a_range_that_is_always_cut_is_an_error(faulty, store, pool):
     faulty.control.inject(Fault(method="GET", target="/c/o", cut_after=10, count=None))
 
     with pytest.raises(errors.StoreUnavailableError):
-        await read_into(store, pool, Stored("c", "o", info.etag, 0, len(BODY)), bytearray(99))
+        await read_range(store, pool, Stored("c", "o", info.etag, 0, len(BODY)), 99)
 
     assert len(requests(faulty, "GET", "/c/o")) == 3
 
 
-async def test_an_image_replaced_between_a_cut_and_its_resumption_is_told(faulty, store, pool):
+async def test_an_image_replaced_between_a_cut_and_its_resumption_is_told(
+    faulty, store, pool, client
+):
     info = await store.put_object("c", "o", Payload([BODY]), {})
     source = Stored("c", "o", info.etag, 0, len(BODY))
     faulty.control.inject(Fault(method="GET", target="/c/o", cut_after=10))
-    chunks = resumable_chunks(store, source, [memoryview(bytearray(99))], pool.retry)
+    buffer = Buffer(99)
+    buffer.after = (10, lambda: client.put_object("c", "o", BODY[::-1]))
 
-    async with aclosing(chunks):
-        await anext(chunks)
-        await store.put_object("c", "o", BODY[::-1], {})
+    with pytest.raises(errors.ImageChangedError):
+        await fetch_whole(store, source, buffer, pool.retry)
 
-        with pytest.raises(errors.ImageChangedError):
-            await anext(chunks)
+    assert bytes(buffer.view) == BODY[:10] + bytes(89)
+
+
+async def test_a_token_forgotten_before_a_range_is_renewed_and_the_range_is_whole(
+    faulty, store, pool
+):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    source = Stored("c", "o", info.etag, 0, len(BODY))
+    faulty.control.clear()
+    faulty.control.inject(Fault(method="GET", target="/c/o", forget_tokens=True))
+
+    data = await fetch(store, source, len(BODY))
+
+    assert data == BODY
+    assert [r.status for r in requests(faulty, "GET", "/c/o")] == [401, 206]
+    assert len(requests(faulty, "GET", "/auth/v1.0")) == 1
+
+
+async def test_a_token_that_is_refused_again_for_a_range_is_an_error_and_no_loop(faulty, store):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    faulty.control.clear()
+    faulty.control.inject(Fault(method="GET", target="/c/o", status=401, count=None))
+
+    with pytest.raises(errors.AccessDeniedError):
+        await fetch(store, Stored("c", "o", info.etag, 0, len(BODY)), 10)
+
+    assert len(requests(faulty, "GET", "/c/o")) == 2
+
+
+@pytest.mark.parametrize("after", [0, 1000])
+async def test_a_range_that_stalls_is_cut_and_asked_for_again(faulty, store, pool, after):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    source = Stored("c", "o", info.etag, 0, len(BODY))
+    faulty.control.clear()
+    faulty.control.inject(
+        Fault(method="GET", target="/c/o", stall_after=after, stall_seconds=30)
+    )
+    buffer = Buffer(len(BODY))
+
+    with trio.fail_after(4), pytest.raises(errors.StalledError):
+        await store.fetch_range(source, buffer, 0.5)
+    assert buffer.filled == after
+    with trio.fail_after(4):
+        await fetch_whole(store, source, buffer, pool.retry)
+
+    assert bytes(buffer.view) == BODY
+
+
+def drip(server: socket.socket, pieces: int) -> None:
+    """Answer one request with a range of `pieces` times 10 bytes, slowly."""
+    pause = threading.Event()
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        size = 10 * pieces
+        head = f"Content-Range: bytes 0-{size - 1}/{size}\r\nContent-Length: {size}"
+        connection.sendall(f"HTTP/1.1 206 Partial\r\n{head}\r\n\r\n".encode())
+        for _ in range(pieces):
+            pause.wait(0.2)
+            connection.sendall(b"0123456789")
+
+
+async def test_a_slow_range_that_goes_on_is_not_cut_and_told_as_it_comes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server, 6))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1/AUTH_a"
+        retry = RetryPolicy(tries=1, timeout=5)
+        identity = FixedIdentity(url, "token")
+        pool = ConnectionPool(identity, size=1, transport=TRANSPORT, retry=retry)
+        buffer = Buffer(60)
+        progress = []
+        buffer.after = (0, lambda: progress.append(buffer.filled))
+        async with contextlib.aclosing(pool):
+            await pool.fetch(Request("GET", "c", "o"), "bytes 0-59/", buffer, 0.6)
+        thread.join()
+
+    assert bytes(buffer.view) == b"0123456789" * 6
+    assert progress == [10, 20, 30, 40, 50, 60]
 
 
 async def test_a_connection_given_up_in_a_body_is_not_used_again(faulty, store, pool):
     info = await store.put_object("c", "o", Payload([BODY]), {})
     source = Stored("c", "o", info.etag, 0, len(BODY))
+    faulty.control.inject(
+        Fault(method="GET", target="/c/o", stall_after=1000, stall_seconds=30)
+    )
+    buffer = Buffer(len(BODY))
 
-    async with store.open_range(source, len(BODY)) as body:
-        await body.readinto(memoryview(bytearray(1)))
+    with trio.move_on_after(0.5) as scope:
+        await store.fetch_range(source, buffer, 30)
 
-    assert body.connection not in pool._idle
-    assert (await store.head_image("c", "o")).etag == info.etag
+    assert scope.cancelled_caught
+    assert (buffer.filled, buffer.is_abandoned) == (1000, True)
+    assert pool._wires == []
+    assert await fetch(store, source, len(BODY)) == BODY
+
+
+async def test_an_error_closes_its_connection(faulty, store, pool):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    source = Stored("c", "o", info.etag, 0, len(BODY))
+    faulty.control.inject(Fault(method="GET", target="/c/o", status=503, body="x" * 100_000))
+
+    with pytest.raises(errors.StoreUnavailableError):
+        await fetch(store, source, len(BODY))
+
+    assert pool._wires == []
+    assert await fetch(store, source, len(BODY)) == BODY
 
 
 async def test_a_body_that_was_read_gives_its_connection_back(store, pool):
     info = await store.put_object("c", "o", Payload([BODY]), {})
+    source = Stored("c", "o", info.etag, 0, len(BODY))
 
-    await read_into(store, pool, Stored("c", "o", info.etag, 0, len(BODY)), bytearray(10))
-    await read_into(store, pool, Stored("c", "o", info.etag, 0, len(BODY)), bytearray(10))
+    await fetch(store, source, 10)
+    (wire,) = pool._wires
+    await fetch(store, source, 10)
 
-    assert len(pool._idle) == 1
+    assert pool._wires == [wire]
+
+
+async def test_a_connection_that_was_closed_while_nobody_used_it_is_made_again(store, pool):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    source = Stored("c", "o", info.etag, 0, len(BODY))
+    await fetch(store, source, 10)
+    pool._wires[0].abort()
+
+    assert await fetch(store, source, len(BODY)) == BODY
+
+
+async def test_a_large_image_read_through_its_manifest_is_not_known_by_an_md5(store, pool):
+    """Its etag looks like one, and is that of its segments' etags: no bytes have it."""
+    segments = await put_segments(store, BODY, b"tail")
+    await store.put_manifest("c", "slo", segments, {})
+    info = await store.head_image("c", "slo")
+
+    layout = through_manifest(info)
+
+    (extent,) = layout.extents
+    assert isinstance(extent.source, Stored)
+    assert key_of(extent.source) != (info.etag, info.size)
+    assert await read(store, pool, layout) == BODY + b"tail"
 
 
 async def test_an_unknown_method_is_refused(pool):

@@ -11,7 +11,8 @@ import pytest
 
 from swiftimgfs import errors
 from swiftimgfs.store.auth import Access, FixedIdentity, LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool, Request, RetryPolicy
+from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.request import Request, RetryPolicy
 
 TRANSPORT = TransportOptions(timeout=5)
 RETRY = RetryPolicy(tries=2, timeout=5)
@@ -74,6 +75,19 @@ class Moving:
         pass
 
 
+class Untouched:
+    """A sink that has all it wants."""
+
+    def rest(self) -> memoryview:
+        return memoryview(b"")
+
+    def arrived(self, count: int) -> None:
+        raise AssertionError(count)
+
+    def abandon(self) -> None:
+        raise AssertionError
+
+
 def pool_of(identity):
     return ConnectionPool(identity, size=2, transport=TRANSPORT, retry=RETRY)
 
@@ -96,10 +110,28 @@ async def test_a_redirected_body_is_refused():
         pool = pool_of(FixedIdentity(swift.url("AUTH_a"), "token"))
         async with contextlib.aclosing(pool):
             with pytest.raises(errors.StoreRefusedError):
-                async with pool.body(Request("GET", "c", "o")):
-                    pass
+                await pool.fetch(Request("GET", "c", "o"), "bytes 0-9/", Untouched(), 5)
 
+    assert swift.shown == ["token"]
     assert other.shown == []
+
+
+async def test_after_a_move_old_connections_carry_no_new_token_to_ranges():
+    with (
+        Server(206, {"Content-Range": "bytes 0-9/10"}) as old,
+        Server(206, {"Content-Range": "bytes 0-9/10"}) as new,
+    ):
+        first = Access(old.url("AUTH_a"), {"X-Auth-Token": "old"})
+        second = Access(new.url("AUTH_b"), {"X-Auth-Token": "new"})
+        identity = Moving(first, second)
+        pool = pool_of(identity)
+        async with contextlib.aclosing(pool):
+            await pool.fetch(Request("GET", "c", "o"), "bytes 0-9/", Untouched(), 5)
+            identity.invalidate(first)
+            await pool.fetch(Request("GET", "c", "o"), "bytes 0-9/", Untouched(), 5)
+
+    assert old.shown == ["old"]
+    assert new.shown == ["new"]
 
 
 def test_a_key_is_not_taken_along_to_where_an_auth_address_points():

@@ -1,7 +1,10 @@
-"""Blocks in memory: bounded, and never taken from who needs them."""
+"""Parts of objects in memory: bounded, found by block, never taken from who needs them."""
 
 from __future__ import annotations
 
+import random
+import sys
+import threading
 from dataclasses import replace
 
 import hypothesis
@@ -12,26 +15,43 @@ from hypothesis import strategies as st
 
 from swiftimgfs.errors import StoreUnavailableError
 from swiftimgfs.layout import Stored
-from swiftimgfs.reading.block_cache import BLOCK_SIZE, BlockCache, key_of
+from swiftimgfs.reading.block_cache import (
+    BLOCK_SIZE,
+    NEVER,
+    PART_SIZE,
+    BlockCache,
+    Part,
+    key_of,
+)
 
-SOURCE = Stored("c", "o", "etag", 0, 100 * BLOCK_SIZE)
+MD5 = "0123456789abcdef" * 2
+KEY = (MD5, 100 * PART_SIZE)
+SOURCE = Stored("c", "o", MD5, 0, 100 * PART_SIZE)
 
 
-def add_filled(cache: BlockCache, index: int):
-    block = cache.add(SOURCE, index)
-    block.arrived(block.size)
-    return block
+def add_filled(cache: BlockCache, block: int, blocks: int = 1):
+    part = cache.add(KEY, block * BLOCK_SIZE, blocks * BLOCK_SIZE)
+    part.arrived(part.size)
+    return part
+
+
+def add_part(cache: BlockCache, number: int):
+    """Add a whole part, of which buffers are used again."""
+    return add_filled(cache, number * PART_SIZE // BLOCK_SIZE, PART_SIZE // BLOCK_SIZE)
 
 
 def held(cache: BlockCache) -> list[int]:
-    return [index for index in range(100) if key_of(SOURCE, index) in cache]
+    return [block for block in range(100) if cache.has(KEY, block)]
 
 
-def test_the_least_recently_used_block_goes_first():
+# ── what is kept, and what goes ────────────────────────────────────────────────────────
+
+
+async def test_the_least_recently_used_part_goes_first():
     cache = BlockCache(3 * BLOCK_SIZE)
-    for index in range(3):
-        add_filled(cache, index)
-    cache.get(key_of(SOURCE, 0))
+    for block in range(3):
+        add_filled(cache, block)
+    cache.get(KEY, 0)
 
     add_filled(cache, 3)
 
@@ -39,38 +59,46 @@ def test_the_least_recently_used_block_goes_first():
 
 
 @hypothesis.settings(deadline=None, max_examples=50)
-@hypothesis.given(st.integers(1, 4), st.lists(st.integers(0, 9), max_size=30))
-def test_settled_blocks_never_hold_more_than_the_limit(blocks, indexes):
+@hypothesis.given(
+    st.integers(4, 8),
+    st.lists(st.tuples(st.integers(0, 20), st.integers(1, 4)), max_size=30),
+)
+async def test_settled_parts_never_hold_more_than_the_limit(blocks, runs):
     cache = BlockCache(blocks * BLOCK_SIZE)
 
-    for index in indexes:
-        if cache.get(key_of(SOURCE, index)) is None:
-            add_filled(cache, index)
-        assert len(held(cache)) <= blocks
-        assert index in held(cache)
+    for start, count in runs:
+        if not any(cache.has(KEY, block) for block in range(start, start + count)):
+            add_filled(cache, start, count)
+            assert set(range(start, start + count)) <= set(held(cache))
+        assert cache.held <= cache.limit
+        assert len(held(cache)) * BLOCK_SIZE == cache.held
 
 
-def test_a_limit_below_a_block_is_one_block():
+async def test_what_is_demanded_is_held_over_any_limit_and_goes_next():
     cache = BlockCache(0)
 
     add_filled(cache, 0)
+    first = held(cache)
     add_filled(cache, 1)
 
-    assert cache.limit == BLOCK_SIZE
-    assert held(cache) == [1]
+    assert (first, held(cache), cache.held) == ([0], [1], BLOCK_SIZE)
 
 
-def test_the_last_block_of_an_object_has_what_is_left_of_it():
+async def test_a_part_is_found_by_each_of_its_blocks():
+    cache = BlockCache(PART_SIZE)
+
+    part = cache.add(KEY, 4 * BLOCK_SIZE, 2 * BLOCK_SIZE + 10)
+
+    places = [4 * BLOCK_SIZE, 5 * BLOCK_SIZE + 7, part.end - 1]
+    assert [cache.get(KEY, place) for place in places] == [part] * 3
+    assert cache.get(KEY, 4 * BLOCK_SIZE - 1) is None
+    assert cache.get(KEY, 7 * BLOCK_SIZE) is None
+    assert held(cache) == [4, 5, 6]
+
+
+async def test_a_part_that_is_being_filled_is_not_evicted():
     cache = BlockCache(BLOCK_SIZE)
-
-    block = cache.add(replace(SOURCE, object_size=BLOCK_SIZE + 10), 1)
-
-    assert (block.size, len(block.view)) == (10, 10)
-
-
-def test_a_block_that_is_being_filled_is_not_evicted():
-    cache = BlockCache(BLOCK_SIZE)
-    filling = cache.add(SOURCE, 0)
+    filling = cache.add(KEY, 0, BLOCK_SIZE)
     filling.arrived(BLOCK_SIZE - 1)
 
     add_filled(cache, 1)
@@ -82,14 +110,14 @@ def test_a_block_that_is_being_filled_is_not_evicted():
     assert held(cache) == [2]
 
 
-async def test_a_block_that_is_waited_for_is_not_evicted():
+async def test_a_part_that_is_waited_for_is_not_evicted():
     cache = BlockCache(BLOCK_SIZE)
-    block = cache.add(SOURCE, 0)
+    part = cache.add(KEY, 0, BLOCK_SIZE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(block.wait, BLOCK_SIZE)
+        nursery.start_soon(part.wait, BLOCK_SIZE)
         await trio.testing.wait_all_tasks_blocked()
 
-        block.arrived(BLOCK_SIZE)  # who waits is woken, and has not looked yet
+        part.arrived(BLOCK_SIZE)  # who waits is woken, and has not looked yet
         add_filled(cache, 1)
         while_waited_for = held(cache)
 
@@ -98,86 +126,327 @@ async def test_a_block_that_is_waited_for_is_not_evicted():
     assert held(cache) == [2]
 
 
+async def test_a_part_that_is_hashed_is_not_evicted():
+    cache = BlockCache(BLOCK_SIZE)
+    part = add_filled(cache, 0)
+    part.pins += 1
+
+    add_filled(cache, 1)
+    while_hashed = held(cache)
+    part.pins -= 1
+    add_filled(cache, 2)
+
+    assert while_hashed == [0, 1]
+    assert held(cache) == [2]
+
+
+async def test_a_part_that_is_held_back_is_not_evicted():
+    cache = BlockCache(BLOCK_SIZE)
+    part = add_filled(cache, 0)
+    part.is_gated = True
+
+    add_filled(cache, 1)
+    while_held_back = held(cache)
+    part.release()
+    add_filled(cache, 2)
+
+    assert while_held_back == [0, 1]
+    assert held(cache) == [2]
+
+
+async def test_a_dropped_part_makes_room_and_is_fetched_again():
+    cache = BlockCache(BLOCK_SIZE)
+    part = cache.add(KEY, 0, BLOCK_SIZE)
+
+    cache.drop(part)
+    cache.drop(part)
+
+    assert cache.get(KEY, 0) is None
+    assert cache.held == 0
+    assert cache.has_room(BLOCK_SIZE)
+
+
+async def test_dropping_a_part_leaves_another_one_over_the_same_blocks():
+    cache = BlockCache(PART_SIZE)
+    old = cache.add(KEY, 0, 2 * BLOCK_SIZE)
+    new = cache.add(KEY, BLOCK_SIZE, BLOCK_SIZE)
+
+    cache.drop(old)
+
+    assert held(cache) == [1]
+    assert cache.get(KEY, BLOCK_SIZE) is new
+
+
+async def test_there_is_no_room_while_every_part_is_being_filled():
+    cache = BlockCache(2 * BLOCK_SIZE)
+    cache.add(KEY, 0, BLOCK_SIZE)
+    has_room_at_first = cache.has_room(BLOCK_SIZE)
+    has_room_for_more = cache.has_room(BLOCK_SIZE + 1)
+    second = cache.add(KEY, BLOCK_SIZE, BLOCK_SIZE)
+
+    has_room_when_full = cache.has_room(BLOCK_SIZE)
+    second.arrived(second.size)
+
+    assert (has_room_at_first, has_room_for_more, has_room_when_full) == (True, False, False)
+    assert cache.has_room(BLOCK_SIZE)
+
+
+# ── what an object is known by ─────────────────────────────────────────────────────────
+
+
+async def test_another_version_of_an_object_has_other_parts():
+    cache = BlockCache(2 * BLOCK_SIZE)
+    add_filled(cache, 0)
+
+    assert cache.get(key_of(replace(SOURCE, etag=MD5[::-1])), 0) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"start": 10}, {"object": "another name"}, {"container": "elsewhere"}]
+)
+def test_the_same_bytes_are_the_same_wherever_they_are_stored(change):
+    assert key_of(replace(SOURCE, **change)) == key_of(SOURCE) == KEY
+
+
+@pytest.mark.parametrize("change", [{"object": "another name"}, {"container": "elsewhere"}])
+@pytest.mark.parametrize("etag", ["", "v2", MD5.upper(), MD5 + "-3"])
+def test_an_etag_that_is_no_md5_says_nothing_about_bytes_elsewhere(etag, change):
+    source = replace(SOURCE, etag=etag)
+
+    assert key_of(replace(source, **change)) != key_of(source)
+    assert key_of(replace(source, start=10)) == key_of(source)
+
+
+# ── buffers ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_buffer_of_a_whole_part_is_used_again():
+    cache = BlockCache(PART_SIZE)
+    first = add_part(cache, 0)
+
+    second = add_part(cache, 1)
+
+    assert second.view is first.view
+    assert cache.held == PART_SIZE
+
+
+async def test_a_buffer_that_a_thread_may_still_write_into_is_not_used_again():
+    cache = BlockCache(PART_SIZE)
+    first = add_part(cache, 0)
+    first.abandon()
+
+    second = add_part(cache, 1)
+
+    assert second.view is not first.view
+    assert cache.held == PART_SIZE
+
+
+async def test_the_buffer_of_a_part_that_was_dropped_while_it_was_filled_is_not_used_again():
+    cache = BlockCache(PART_SIZE)
+    first = cache.add(KEY, 0, PART_SIZE)
+    first.arrived(PART_SIZE - 1)
+
+    cache.drop(first)
+    first.failed(StoreUnavailableError("down"))
+    second = add_part(cache, 1)
+
+    assert second.view is not first.view
+
+
+async def test_the_buffer_of_a_part_that_was_dropped_while_somebody_waited_is_not_used_again():
+    cache = BlockCache(PART_SIZE)
+    first = cache.add(KEY, 0, PART_SIZE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.wait, PART_SIZE)
+        await trio.testing.wait_all_tasks_blocked()
+        first.arrived(PART_SIZE)
+
+        cache.drop(first)
+        second = add_part(cache, 1)
+
+    assert second.view is not first.view
+
+
+async def test_a_buffer_to_be_used_again_counts_and_gives_way_to_other_sizes():
+    cache = BlockCache(PART_SIZE + BLOCK_SIZE)
+    cache.drop(add_part(cache, 0))
+    held_by_spare = cache.held
+
+    add_filled(cache, 0)
+    add_filled(cache, 1)
+
+    assert held_by_spare == PART_SIZE
+    assert held(cache) == [0, 1]
+    assert cache.held == 2 * BLOCK_SIZE
+
+
+@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.given(st.lists(st.tuples(st.sampled_from("pbdg"), st.integers(0, 5)), max_size=30))
+async def test_no_two_parts_ever_share_a_buffer(steps):
+    cache = BlockCache(3 * PART_SIZE)
+
+    for step, number in steps:
+        start = number * PART_SIZE
+        found = cache.get(KEY, start)
+        match step, found:
+            case "p", None:
+                cache.add(KEY, start, PART_SIZE).arrived(PART_SIZE)
+            case "b", None:
+                cache.add(KEY, start, BLOCK_SIZE).arrived(BLOCK_SIZE)
+            case "d", part if part is not None:
+                cache.drop(part)
+        buffers = [id(part.view.obj) for part in cache.parts_of(KEY)]
+        buffers += [id(view.obj) for view in cache._spare]
+        assert len(buffers) == len(set(buffers))
+        assert cache.held <= cache.limit
+
+
+# ── who waits ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def part():
+    return BlockCache(BLOCK_SIZE).add(KEY, BLOCK_SIZE, BLOCK_SIZE)
+
+
 async def test_a_waiter_that_was_cancelled_holds_nothing(autojump_clock):
     cache = BlockCache(BLOCK_SIZE)
-    block = cache.add(SOURCE, 0)
+    part = cache.add(KEY, 0, BLOCK_SIZE)
 
     with trio.move_on_after(1):
-        await block.wait(1)
-    block.arrived(BLOCK_SIZE)
+        await part.wait(1)
+    part.arrived(BLOCK_SIZE)
     add_filled(cache, 1)
 
     assert held(cache) == [1]
 
 
-async def test_who_waits_goes_on_as_soon_as_its_bytes_are_there():
-    block = BlockCache(BLOCK_SIZE).add(SOURCE, 0)
+async def test_who_waits_goes_on_as_soon_as_its_bytes_are_there(part):
+    done = []
+
+    async def wait(count):
+        await part.wait(part.start + count)
+        done.append(count)
+
+    async with trio.open_nursery() as nursery:
+        for count in (300, 100, 200):
+            nursery.start_soon(wait, count)
+        for count in (99, 1, 99, 1):
+            await trio.testing.wait_all_tasks_blocked()
+            part.arrived(count)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        done_by_200 = list(done)
+        part.arrived(100)
+
+    assert done_by_200 == [100, 200]
+    assert not part.is_settled
+
+
+async def test_who_waits_for_a_part_that_is_held_back_goes_on_when_it_is_released(part):
+    part.is_gated = True
     done = trio.Event()
 
     async def wait():
-        await block.wait(100)
+        await part.wait(part.start + 1)
         done.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
-        block.arrived(99)
         await trio.testing.wait_all_tasks_blocked()
+        part.arrived(part.size)
+        part.wake()
+        await trio.testing.wait_all_tasks_blocked(0.01)
         was_done = done.is_set()
-        block.arrived(1)
+        part.release()
 
     assert not was_done
-    assert not block.is_settled
 
 
-async def test_a_failure_is_told_to_who_waits_unless_its_bytes_had_come():
-    block = BlockCache(BLOCK_SIZE).add(SOURCE, 0)
-    block.arrived(100)
+async def test_a_failure_is_told_to_who_waits_unless_its_bytes_had_come(part):
+    part.arrived(100)
 
-    block.failed(StoreUnavailableError("down"))
+    part.failed(StoreUnavailableError("down"))
 
-    await block.wait(100)
+    await part.wait(part.start + 100)
     with pytest.raises(StoreUnavailableError, match="down"):
-        await block.wait(101)
+        await part.wait(part.start + 101)
 
 
-def test_a_dropped_block_makes_room_and_is_fetched_again():
-    cache = BlockCache(BLOCK_SIZE)
-    cache.add(SOURCE, 0)
+async def test_a_failure_wakes_who_waits_already(part):
+    told = []
 
-    cache.drop(SOURCE, 0)
-    cache.drop(SOURCE, 0)
+    async def wait(count):
+        with pytest.raises(StoreUnavailableError, match="down"):
+            await part.wait(part.start + count)
+        told.append(count)
 
-    assert cache.get(key_of(SOURCE, 0)) is None
-    assert cache.has_room()
+    async with trio.open_nursery() as nursery:
+        for count in (1, 2, 3):
+            nursery.start_soon(wait, count)
+        await trio.testing.wait_all_tasks_blocked()
+        part.failed(StoreUnavailableError("down"))
 
-
-def test_there_is_no_room_while_every_block_is_being_filled():
-    cache = BlockCache(2 * BLOCK_SIZE)
-    cache.add(SOURCE, 0)
-    has_room_at_first = cache.has_room()
-    second = cache.add(SOURCE, 1)
-
-    has_room_when_full = cache.has_room()
-    second.arrived(second.size)
-
-    assert (has_room_at_first, has_room_when_full, cache.has_room()) == (True, False, True)
+    assert sorted(told) == [1, 2, 3]
+    assert part.is_evictable
 
 
-def test_another_version_of_an_object_has_other_blocks():
-    cache = BlockCache(2 * BLOCK_SIZE)
-    add_filled(cache, 0)
-
-    assert cache.get(key_of(replace(SOURCE, etag="newer"), 0)) is None
-
-
-def test_a_part_of_an_object_shares_its_blocks():
-    assert key_of(replace(SOURCE, start=10), 0) == key_of(SOURCE, 0)
+@pytest.fixture
+def hasty_threads():
+    """Have the interpreter change threads all the time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
-def test_a_buffer_is_used_again():
-    cache = BlockCache(BLOCK_SIZE)
-    first = add_filled(cache, 0)
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_wake_up_is_lost_between_the_thread_and_those_who_wait(hasty_threads, seed):
+    """A thread fills part after part by the byte, while tasks wait for each place of them."""
+    chance = random.Random(seed)
+    cache = BlockCache(0)
 
-    second = add_filled(cache, 1)
+    async def wait_here_and_there(part, places):
+        for place in places:
+            await part.wait(part.start + place)
+            assert part.filled >= place
 
-    assert second.buffer is first.buffer
+    def fill(part):
+        while part.filled < part.size:
+            part.arrived(1)
+
+    for number in range(300):
+        part = cache.add(KEY, number * BLOCK_SIZE, chance.choice([1, 2, 10, 1000]))
+        thread = threading.Thread(target=fill, args=[part])
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    count = min(part.size, 20)
+                    places = sorted(chance.sample(range(1, part.size + 1), count))
+                    nursery.start_soon(wait_here_and_there, part, places)
+                thread.start()
+        thread.join()
+        assert part.is_evictable
+
+
+async def test_what_arrives_between_looking_and_saying_who_waits_is_seen():
+    class Hurried(Part):
+        """Its thread is quicker than the task that is about to say that it waits."""
+
+        __slots__ = ("_said",)
+
+        @property
+        def _wanted(self):
+            return self._said
+
+        @_wanted.setter
+        def _wanted(self, value):
+            if value < NEVER:
+                self.arrived(1)
+            self._said = value
+
+    part = Hurried(KEY, 0, memoryview(bytearray(1)))
+
+    with trio.fail_after(20):
+        await part.wait(1)
+
+    assert part.is_evictable

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from swiftimgfs.errors import StoreUnavailableError
-from swiftimgfs.store.connection import (
+from swiftimgfs.store.request import (
     LONGEST_BACKOFF,
     LONGEST_RETRY_AFTER,
     Payload,

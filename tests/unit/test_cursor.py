@@ -5,93 +5,208 @@ from __future__ import annotations
 import itertools
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from swiftimgfs.reading.block_cache import BLOCK_SIZE
-from swiftimgfs.reading.prefetch import FETCH_BLOCKS, LARGEST_WINDOW, REORDERED, Cursor
+from swiftimgfs.reading.prefetch import (
+    BACKWARD,
+    FIRST_WINDOW,
+    FORWARD,
+    HABIT,
+    LARGEST_WINDOW,
+    Cursor,
+)
 
 READ = 128 * 1024
 
 
-def read_in_order(cursor: Cursor, count: int, largest: int = LARGEST_WINDOW):
-    """Return (end of the read, what it had fetched) of `count` reads from the start."""
-    ends = (cursor.start + READ * (number + 1) for number in range(count))
-    return [(end, cursor.advance(end, largest)) for end in ends]
+def read_in_order(cursor: Cursor, count: int, *, largest=LARGEST_WINDOW, has_waited=True):
+    """Return (end of the read, plan) of those of `count` reads that have something fetched."""
+    plans = []
+    for number in range(count):
+        end = cursor.start + READ * (number + 1)
+        if cursor.advance(end, READ, has_waited=has_waited):
+            plans.append((end, cursor.plan(largest)))
+    return plans
 
 
-def test_a_first_read_plans_one_block_ahead():
-    offset, size = Cursor(0, 0).advance(4096, LARGEST_WINDOW)
-
-    assert (offset, size) == (4096, BLOCK_SIZE)
-
-
-def test_what_is_planned_joins_without_gap_or_overlap():
+def test_a_first_read_of_an_image_plans_a_little_behind_it():
     cursor = Cursor(0, 0)
 
-    planned = [plan for _, plan in read_in_order(cursor, 500) if plan[1]]
+    is_time = cursor.advance(4096, 4096, has_waited=False)
 
-    assert planned
-    for (offset, size), (following, _) in itertools.pairwise(planned):
+    assert is_time
+    assert cursor.plan(LARGEST_WINDOW) == (4096, FIRST_WINDOW)
+
+
+@pytest.mark.parametrize("reads", range(1, HABIT // READ))
+def test_a_read_anywhere_else_plans_nothing_before_it_is_a_habit(reads):
+    cursor = Cursor(1 << 30, 1 << 30)
+
+    assert read_in_order(cursor, reads) == []
+    assert not cursor.is_sequential
+
+
+def test_a_habit_is_read_ahead_of_anywhere():
+    cursor = Cursor(1 << 30, 1 << 30)
+
+    plans = read_in_order(cursor, 10)
+
+    assert plans[0][0] == (1 << 30) + HABIT
+    assert plans[0][1][0] == (1 << 30) + HABIT
+
+
+@pytest.mark.parametrize("has_waited", [True, False])
+def test_what_is_planned_joins_without_gap_or_overlap(has_waited):
+    plans = [plan for _, plan in read_in_order(Cursor(0, 0), 2000, has_waited=has_waited)]
+
+    assert len(plans) > 2
+    for (offset, size), (following, _) in itertools.pairwise(plans):
         assert offset + size == following
 
 
-def test_the_window_grows_to_its_limit_and_not_beyond():
+def test_the_window_grows_to_its_limit_and_not_beyond_while_the_reader_waits():
+    plans = read_in_order(Cursor(0, 0), 2000)
+
+    ahead = [offset + size - end for end, (offset, size) in plans]
+
+    assert ahead == sorted(ahead)
+    assert ahead[-1] == LARGEST_WINDOW
+
+
+def test_the_window_of_a_reader_that_never_waits_stays_as_it_is():
+    plans = read_in_order(Cursor(0, 0), 2000, has_waited=False)
+
+    assert {offset + size - end for end, (offset, size) in plans} == {FIRST_WINDOW}
+
+
+def test_a_reader_that_goes_on_never_gets_ahead_of_what_is_planned():
     cursor = Cursor(0, 0)
 
-    ahead = []
-    for end, (offset, size) in read_in_order(cursor, 1000):
-        ahead.append(offset + size - end)
-
-    assert max(ahead) <= LARGEST_WINDOW
-    assert max(ahead[-100:]) >= LARGEST_WINDOW - FETCH_BLOCKS * BLOCK_SIZE
-
-
-def test_a_reader_that_goes_on_is_never_ahead_of_what_is_planned():
-    cursor = Cursor(0, 0)
-
-    for end, (offset, size) in read_in_order(cursor, 500):
-        assert offset + size >= end
+    for number in range(500):
+        end = READ * (number + 1)
+        if cursor.advance(end, READ, has_waited=number % 7 == 0):
+            cursor.plan(LARGEST_WINDOW)
+        assert cursor.planned >= end + cursor.window // 2
 
 
 def test_a_grown_window_is_fetched_in_pieces_worth_a_get():
+    plans = read_in_order(Cursor(0, 0), 2000)
+
+    assert all(size >= LARGEST_WINDOW // 2 for _, (_, size) in plans[-3:])
+
+
+@pytest.mark.parametrize("largest", [0, BLOCK_SIZE, 3 * BLOCK_SIZE])
+def test_a_small_share_is_a_small_window(largest):
+    plans = read_in_order(Cursor(0, 0), 200, largest=largest)
+
+    assert plans
+    for end, (offset, size) in plans:
+        assert offset + size - end <= max(largest, BLOCK_SIZE)
+
+
+def test_a_window_shrinks_with_its_share_and_grows_again_only_by_waiting():
     cursor = Cursor(0, 0)
+    read_in_order(cursor, 2000)
 
-    sizes = [size for _, (_, size) in read_in_order(cursor, 1000) if size]
+    cursor.plan(BLOCK_SIZE)
+    cursor.advance(cursor.planned, READ, has_waited=False)
+    cursor.plan(LARGEST_WINDOW)
+    shrunk = cursor.window
+    cursor.advance(cursor.planned, READ, has_waited=True)
 
-    assert all(size >= FETCH_BLOCKS * BLOCK_SIZE for size in sizes[5:])
-
-
-def test_a_small_cache_has_a_small_window():
-    cursor = Cursor(0, 0)
-
-    for end, (offset, size) in read_in_order(cursor, 200, largest=2 * BLOCK_SIZE):
-        assert offset + size - end <= 2 * BLOCK_SIZE
+    assert (shrunk, cursor.window) == (BLOCK_SIZE, 2 * BLOCK_SIZE)
 
 
 @hypothesis.settings(deadline=None, max_examples=100)
 @hypothesis.given(
     st.lists(
-        st.tuples(st.integers(-REORDERED, REORDERED), st.integers(1, 1 << 20)), max_size=40
+        st.tuples(
+            st.integers(-BACKWARD, FORWARD),
+            st.integers(1, 1 << 20),
+            st.booleans(),
+            st.integers(0, LARGEST_WINDOW),
+        ),
+        max_size=40,
     )
 )
 def test_reordered_reads_never_have_the_same_bytes_planned_twice(steps):
     cursor = Cursor(0, 0)
     planned_up_to = 0
 
-    for step, size in steps:
+    for step, size, has_waited, largest in steps:
         offset = max(0, cursor.expected + step)
-        start, length = cursor.advance(offset + size, LARGEST_WINDOW)
-        if length:
+        assert cursor.continues_at(offset)
+        if cursor.advance(offset + size, size, has_waited=has_waited):
+            start, length = cursor.plan(largest)
             assert start >= planned_up_to
+            assert length >= 0
+            assert start + length <= cursor.expected + max(cursor.window, start)
             planned_up_to = start + length
-        assert length >= 0
 
 
 def test_reads_near_the_expected_place_belong_to_the_reader_and_others_do_not():
-    cursor = Cursor(0, 100 * BLOCK_SIZE)
+    place = 100 * BLOCK_SIZE
+    cursor = Cursor(0, place)
 
-    assert cursor.continues_at(100 * BLOCK_SIZE)
-    assert cursor.continues_at(100 * BLOCK_SIZE + REORDERED)
-    assert cursor.continues_at(100 * BLOCK_SIZE - REORDERED)
-    assert not cursor.continues_at(100 * BLOCK_SIZE + REORDERED + 1)
-    assert not cursor.continues_at(0)
+    assert cursor.continues_at(place)
+    assert cursor.continues_at(place + FORWARD)
+    assert cursor.continues_at(place - BACKWARD)
+    assert not cursor.continues_at(place + FORWARD + 1)
+    assert not cursor.continues_at(place - BACKWARD - 1)
+
+
+def test_a_read_backwards_does_not_turn_the_reader_around():
+    cursor = Cursor(0, 0)
+    cursor.advance(4 * READ, READ, has_waited=False)
+
+    cursor.advance(READ, READ, has_waited=False)
+
+    assert cursor.expected == 4 * READ
+
+
+def test_reads_by_chance_that_come_close_to_each_other_are_no_habit():
+    cursor = Cursor(1 << 30, 1 << 30)
+
+    for _ in range(20):
+        offset = cursor.expected + FORWARD // 2
+        assert cursor.continues_at(offset)
+        assert not cursor.advance(offset + 2 * READ, 2 * READ, has_waited=True)
+
+
+def test_small_skips_are_a_habit():
+    cursor = Cursor(1 << 30, 1 << 30)
+
+    planned = [
+        cursor.advance((1 << 30) + 2 * READ * number + READ, READ, has_waited=True)
+        for number in range(20)
+    ]
+
+    assert planned[-1]
+
+
+def test_the_beginning_of_an_image_is_no_habit_of_who_jumps_away_from_it():
+    cursor = Cursor(0, 0)
+    was_read_ahead = cursor.advance(READ, READ, has_waited=True)
+
+    is_read_ahead = cursor.advance(FORWARD, READ, has_waited=True)
+
+    assert (was_read_ahead, is_read_ahead) == (True, False)
+
+
+def test_a_wait_for_what_nobody_planned_does_not_make_the_window_grow():
+    cursor = Cursor(0, 0)
+    cursor.advance(READ, READ, has_waited=True)
+    cursor.plan(LARGEST_WINDOW)
+    at_first = cursor.window
+
+    cursor.advance(cursor.planned + READ, cursor.planned, has_waited=True)
+    after_skip = cursor.window
+    cursor.advance(cursor.planned, READ, has_waited=True)
+
+    assert (at_first, after_skip, cursor.window) == (
+        FIRST_WINDOW,
+        FIRST_WINDOW,
+        2 * FIRST_WINDOW,
+    )

@@ -13,9 +13,10 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Stored, Zeros
 from swiftimgfs.reading.chunks import resumable_chunks
 from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool, RetryPolicy
+from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.records import Manifest
+from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.uploader import DirtyBudget, Uploader, WriteOptions
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.embedded_swift import faulty_swift
