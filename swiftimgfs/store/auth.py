@@ -79,7 +79,16 @@ class EndpointOptions:
 
 
 class Identity(Protocol):
-    """Something that can prove who we are to one account. Its methods block."""
+    """Something that can prove who we are to one account. Its methods block.
+
+    Attributes:
+        warning: What somebody should know about how long it can; mostly empty.
+    """
+
+    @property
+    def warning(self) -> str:
+        """What somebody should know; see the class."""
+        ...
 
     def access(self) -> Access:
         """Return the storage URL and what opens it now, asking for a new token if need be.
@@ -101,6 +110,8 @@ class Identity(Protocol):
 
 class FixedIdentity:
     """A token and a storage URL: good for as long as that token is."""
+
+    warning: Final = "the token cannot be renewed: what comes after its end is refused"
 
     def __init__(self, storage_url: str, token: str) -> None:
         self._access = Access(storage_url.rstrip("/"), {TOKEN_HEADER: token})
@@ -135,6 +146,8 @@ class RenewingIdentity(abc.ABC):
     says does not matter. A token that lives shorter than twice `expire_soon` is renewed at
     half its life, since it would otherwise be renewed with every request.
     """
+
+    warning: Final = ""
 
     def __init__(self, expire_soon: float = EXPIRE_SOON) -> None:
         self._expire_soon: Final = expire_soon

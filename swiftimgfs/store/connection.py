@@ -163,6 +163,11 @@ class ConnectionPool:
         self._idle: list[swiftclient.client.HTTPConnection] = []
         self.storage_url = ""
 
+    @property
+    def warning(self) -> str:
+        """What somebody should know about how we got in; mostly empty."""
+        return self._identity.warning
+
     async def request(self, request: Request) -> Response:
         """Return Swift's answer to `request`, retried while that may help.
 

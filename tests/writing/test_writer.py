@@ -15,7 +15,7 @@ from swiftimgfs.reading.chunks import resumable_chunks
 from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
 from swiftimgfs.store.connection import ConnectionPool, RetryPolicy
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.records import Manifest
+from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, Manifest
 from swiftimgfs.writing.uploader import DirtyBudget, Uploader, WriteOptions
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.embedded_swift import faulty_swift
@@ -648,7 +648,7 @@ async def test_a_lost_answer_of_a_segment_is_a_stored_segment(open_writer, fault
 
 
 async def test_writing_waits_while_too_many_bytes_wait_for_swift(open_writer, faulty, client):
-    client.put_container("c_segments")
+    client.put_container("c_segments", {SEGMENT_CONTAINER_MARK: "segments"})
     faulty.control.inject(Fault(method="PUT", target="c_segments/", delay=0.5, count=None))
     writer = open_writer()
 
