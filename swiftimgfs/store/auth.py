@@ -99,8 +99,12 @@ class Identity(Protocol):
         """
         ...
 
-    def invalidate(self, access: Access) -> None:
-        """Forget `access`, which was refused; another one that came since stays."""
+    def invalidate(self, access: Access) -> bool:
+        """Forget `access`, which was refused; another one that came since stays.
+
+        Returns:
+            Whether it had come to its end by now: then the refusal says nothing of us.
+        """
         ...
 
     def close(self) -> None:
@@ -120,8 +124,9 @@ class FixedIdentity:
         """Return what it was made with; see `Identity.access`."""
         return self._access
 
-    def invalidate(self, access: Access) -> None:
-        """Do nothing: there is no other token."""
+    def invalidate(self, access: Access) -> bool:  # noqa: ARG002  # there is one only
+        """Return that nobody knows when it ends: there is no other token."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nothing was made."""
@@ -172,11 +177,13 @@ class RenewingIdentity(abc.ABC):
             assert self._access is not None  # noqa: S101  # renewed, or raised
             return self._access
 
-    def invalidate(self, access: Access) -> None:
+    def invalidate(self, access: Access) -> bool:
         """Forget `access`; see `Identity.invalidate`."""
         with self._lock:
-            if self._access is access:
-                self._access = None
+            if self._access is not access:
+                return True  # it was replaced since
+            self._access = None
+            return time.monotonic() >= self._ends_at
 
     def close(self) -> None:  # noqa: B027  # most have nothing to do
         """Give back what was made; see `Identity.close`."""

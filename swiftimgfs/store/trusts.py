@@ -72,10 +72,9 @@ class CallerIdentity:
                 self._identity = self._set_up()
         return self._identity.access()
 
-    def invalidate(self, access: Access) -> None:
+    def invalidate(self, access: Access) -> bool:
         """Forget a token that was refused; see `Identity.invalidate`."""
-        if self._identity is not None:
-            self._identity.invalidate(access)
+        return self._identity is not None and self._identity.invalidate(access)
 
     def close(self) -> None:
         """Delete the trust."""

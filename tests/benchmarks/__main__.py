@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claims = claims_of(results)
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(report.results_table(results))
-    console.print(report.claims_table(claims))
+    if any(claim.measured is not None for claim in claims):
+        console.print(report.claims_table(claims))
     if given.json:
         settings: dict[str, object] = {"size": given.size, "runs": given.runs}
         report.write_json(given.json, results, claims, settings)
@@ -73,14 +74,12 @@ def read(given: argparse.Namespace) -> list[Result]:
     wanted: defaultdict[str, set[str]] = defaultdict(set)
     for job in given.jobs:
         wanted[job.server].update(job.images)
-    with (
-        tempfile.TemporaryDirectory(prefix="swiftimgfs-benchmark-", dir=MEMORY) as memory,
-        tempfile.TemporaryDirectory(prefix="swiftimgfs-benchmark-") as disk,
-    ):
-        measure.touch_memory(Path(memory), 2 * given.size)
-        images = Images(Path(memory), given.size)
-        with Servers(Path(disk), images, wanted) as servers:
-            run = Run(servers, images, Path(memory), given.runs, progress)
+    with tempfile.TemporaryDirectory(prefix="swiftimgfs-benchmark-", dir=MEMORY) as name:
+        directory = Path(name)
+        measure.touch_memory(directory, 2 * given.size)
+        images = Images(directory, given.size)
+        with Servers(directory, images, wanted) as servers:
+            run = Run(servers, images, directory, given.runs, progress)
             return [
                 result
                 for job in given.jobs

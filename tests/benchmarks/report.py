@@ -104,10 +104,21 @@ def write_json(
     content = {
         "machine": _machine(),
         "settings": settings,
-        "results": [asdict(result) for result in results],
+        "results": [asdict(result) | {"median": _derived(result)} for result in results],
         "claims": [asdict(claim) for claim in claims],
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _derived(result: Result) -> dict[str, float | None]:
+    median = result.median
+    if median is None:
+        return {}
+    return asdict(median) | {
+        "rate": median.rate,
+        "cpu_per_gib": median.cpu_per_gib,
+        "fetched_per_byte": median.fetched_per_byte,
+    }
 
 
 def _machine() -> dict[str, object]:

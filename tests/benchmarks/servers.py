@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any, Self
+import os
+from typing import TYPE_CHECKING, Self
 
 from tests.benchmarks.endpoint import CONTAINER, Endpoint, Traffic
 from tests.benchmarks.images import MANY, MANY_SEGMENT_SIZE, SLO
@@ -40,7 +41,7 @@ class Servers:
     """Starts servers, and ends them with the context.
 
     Args:
-        directory: For what they write.
+        directory: For what they write; in memory, as nothing else shall limit them.
         images: Of the whole run.
         wanted: By server, the objects that jobs read there.
     """
@@ -93,7 +94,10 @@ def swift(
     name: str, directory: Path, images: Mapping[str, Image], *, is_limited: bool
 ) -> Iterator[Endpoint]:
     """Run an embedded Swift with `images` in it, by object name, while the context lasts."""
-    options: dict[str, Any] = {"object_memory": True, "rate_limit_segments": is_limited}
+    directory.mkdir()
+    # Its server that keeps objects itself is slower than the real one on files in memory.
+    has_attributes = _has_attributes(directory)
+    options = {"object_memory": not has_attributes, "rate_limit_segments": is_limited}
     with faulty_swift(directory, **options) as running:
         with contextlib.closing(running.connect(retries=3)) as client:
             client.put_container(CONTAINER)
@@ -108,6 +112,15 @@ def swift(
             traffic=lambda: _traffic_of(running),
             forget_traffic=running.control.clear,
         )
+
+
+def _has_attributes(directory: Path) -> bool:
+    """Whether the object server can keep metadata there: in a tmpfs since Linux 6.6."""
+    try:
+        os.setxattr(directory, "user.swift.metadata", b"probe")
+    except OSError:
+        return False
+    return True
 
 
 def _store(client: swiftclient.Connection, name: str, image: Image) -> None:
