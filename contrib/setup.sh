@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system packages, .venv, swiftimgfs and what it needs.
 #
-#   contrib/setup.sh [demo|test]     what `swiftimgfs demo` needs (the default); test adds
-#                                    the tools and libraries of contrib/test
+#   contrib/setup.sh [demo|test|benchmark]
+#                                    what `swiftimgfs demo` needs (the default); test adds
+#                                    the tools and libraries of contrib/test, benchmark to
+#                                    those the servers and peers of contrib/benchmark
 #
 # For Debian 12, Ubuntu 24.04 and later, as root or through sudo. Missing system packages
 # come from apt, and only the missing ones. PYTHON=... chooses another Python than python3.
@@ -19,8 +21,8 @@ die() { say "error: $*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 case $mode in
-  demo | test) ;;
-  *) die "unknown mode '$mode': demo or test" ;;
+  demo | test | benchmark) ;;
+  *) die "unknown mode '$mode': demo, test or benchmark" ;;
 esac
 
 # Sets python (outside any virtual environment), version (3.11.7) and headers (yes or no).
@@ -82,6 +84,24 @@ check_build_packages() {
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
+# The servers and peers of contrib/benchmark. An nginx that comes with this shall not stay on
+# port 80: the benchmarks start one of their own, with a configuration of their own.
+check_benchmark_packages() {
+  local -a missing=()
+  local has_nginx=yes
+  PATH="$PATH:/usr/sbin:/sbin" have nginx || { missing+=(nginx-light) && has_nginx=no; }
+  [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || missing+=(libnginx-mod-http-lua)
+  have fio || missing+=(fio)
+  have rclone || missing+=(rclone)
+  have curl || missing+=(curl)
+  ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+  if [[ $has_nginx == no && -d /run/systemd/system ]]; then
+    local -a systemctl=(systemctl)
+    ((EUID == 0)) || systemctl=(sudo systemctl)
+    "${systemctl[@]}" disable --quiet --now nginx.service </dev/null >&2 || true
+  fi
+}
+
 check_fuse_device() {
   [[ -c /dev/fuse ]] && return
   local advice="load the module (modprobe fuse), or give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)"
@@ -131,6 +151,10 @@ install_project() {
 find_python
 check_runtime_packages
 check_fuse_device
+if [[ $mode == benchmark ]]; then
+  check_benchmark_packages
+  mode=test # of Python packages it needs the same
+fi
 installed && exit 0
 
 exec 9<"$root/pyproject.toml" # one set-up at a time

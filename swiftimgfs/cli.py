@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import sys
+import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from swiftimgfs.commands import check, demo, mount
+from swiftimgfs.commands import check, demo, mount, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+EXIT_INTERRUPTED = 130
+UNWRITABLE = {errno.ENOSPC, errno.EPIPE, errno.EIO}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,13 +28,39 @@ def build_parser() -> argparse.ArgumentParser:
     version = metadata.version("swiftimgfs")
     parser.add_argument("--version", action="version", version=f"swiftimgfs {version}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in (mount, check, demo):
+    for verb in (mount, check, verify, demo):
         verb.add_parser(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `swiftimgfs`; return the exit status."""
+    _open_standard_streams()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries warn of is for who works on us
     parsed = build_parser().parse_args(arguments)
-    status: int = parsed.run(parsed)
+    try:
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as exc:
+        if exc.errno not in UNWRITABLE:
+            raise
+        print(f"swiftimgfs: standard output: {exc.strerror}", file=sys.stderr)  # noqa: T201
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or exiting fails too
+        return 1
     return status
+
+
+def _open_standard_streams() -> None:
+    """Have the three that everybody counts on, where somebody started us without them.
+
+    A pipe of ours would get their numbers otherwise.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))

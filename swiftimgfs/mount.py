@@ -46,8 +46,10 @@ log = logging.getLogger(__name__)
 LEAVING_SECONDS = 60.0
 
 
-def run_mount(config: Config, ready: Callable[[], None]) -> None:
+def run_mount(config: Config, ready: Callable[[str], None]) -> None:
     """Mount, call `ready` once it serves, and return after it was unmounted.
+
+    `ready` is told what somebody should know about how we got in; mostly nothing.
 
     SIGINT and SIGTERM unmount.
 
@@ -97,7 +99,7 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise errors.MountError(f"mount point {mountpoint} is not empty")
 
 
-async def _mount(config: Config, ready: Callable[[], None]) -> None:
+async def _mount(config: Config, ready: Callable[[str], None]) -> None:
     pool = make_pool(config.store)
     try:
         await _serve(config, pool, ready)
@@ -106,7 +108,7 @@ async def _mount(config: Config, ready: Callable[[], None]) -> None:
             await pool.aclose()
 
 
-async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[], None]) -> None:
+async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], None]) -> None:
     store = ImageStore(pool, config.store.source.reference)
     account = await store.connect()
     source = config.store.source
@@ -118,7 +120,7 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[], None]
             service.start_soon(_terminate_on, signals)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
-                ready()
+                ready(pool.warning)
                 await pyfuse3.main()
             finally:
                 with trio.move_on_after(LEAVING_SECONDS, shield=True):

@@ -22,10 +22,17 @@ READY_FD_VARIABLE = "SWIFTIMGFS_READY_FD"
 
 @dataclass(frozen=True, slots=True)
 class MountProcess:
-    """What became of the child: it serves when `message` is empty."""
+    """What became of the child: it serves when `message` is empty.
+
+    Attributes:
+        warning: What somebody should know about a mount that serves; mostly empty.
+        said_nothing: Whether it ended without a word: then only its log may know why.
+    """
 
     process: subprocess.Popen[bytes]
     message: str
+    warning: str = ""
+    said_nothing: bool = False
 
     @property
     def is_serving(self) -> bool:
@@ -46,7 +53,8 @@ def start_mount(
     reader, writer = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "swiftimgfs", "mount", *arguments, "--foreground"],
+            # -P: a directory that somebody mounts from must not give us its modules.
+            [sys.executable, "-P", "-m", "swiftimgfs", "mount", *arguments, "--foreground"],
             env={**environ, READY_FD_VARIABLE: str(writer)},
             pass_fds=[writer],
             stdin=subprocess.DEVNULL,
@@ -58,10 +66,12 @@ def start_mount(
         os.close(writer)
     with os.fdopen(reader, encoding="utf-8", errors="replace") as pipe:
         said = pipe.readline().strip()
-    if said == READY:
-        return MountProcess(process, "")
+    ready, _, warning = said.partition(" ")
+    if ready == READY:
+        return MountProcess(process, "", warning)
     process.wait()
-    return MountProcess(process, said or f"the mount ended with status {process.returncode}")
+    message = said or f"the mount ended with status {process.returncode}"
+    return MountProcess(process, message, said_nothing=not said)
 
 
 def tell_parent(message: str) -> bool:

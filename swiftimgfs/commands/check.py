@@ -65,6 +65,7 @@ class Findings:
     limits: Limits
     container: str | None
     permissions: Permissions
+    warning: str
     hidden: tuple[str, ...]
     hidden_count: int
 
@@ -118,6 +119,7 @@ async def _inspect(config: StoreConfig) -> Findings:
             limits=store.limits,
             container=container,
             permissions=permissions,
+            warning=pool.warning,
             hidden=tuple(names[:SHOWN_NAMES]),
             hidden_count=len(names),
         )
@@ -198,7 +200,7 @@ def _rows(findings: Findings) -> Iterable[tuple[str, str]]:
         if (more := findings.hidden_count - len(findings.hidden)) > 0:
             yield "", f"and {more} more"
     else:
-        yield "hidden", "no names: a mount shows them all"
+        yield "hidden", "none: a mount shows every name, segments apart"
 
 
 def _permission_rows(findings: Findings) -> Iterable[tuple[str, str]]:
@@ -219,6 +221,8 @@ def _warnings(settings: Settings, findings: Findings) -> Iterable[str]:
     segment_size, limits = settings["segment_size"], findings.limits
     if not limits.smallest_segment <= segment_size <= limits.largest_object:
         yield f"segment_size={segment_size} is outside of what this Swift takes"
+    if findings.warning:
+        yield findings.warning
     if findings.config.transport.insecure:
         yield "certificates are not verified: anybody between here and there can read along"
     file = settings["swift_store_config_file"]

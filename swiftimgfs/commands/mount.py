@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_mountpoint(config.mountpoint)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
-    return _run_in_background(arguments, environ)
+    return _run_in_background(arguments, environ, _log_file(config))
 
 
 def _run_here(config: Config, *, is_debug: bool) -> int:
@@ -89,37 +89,42 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
     if in_background:
         os.chdir("/")  # keep no directory busy
     try:
-        run_mount(config, lambda: _serving(config))
+        run_mount(config, lambda warning: _serving(config, warning))
     except errors.SwiftImgFsError as failure:
         log.debug("mount failed", exc_info=failure)
         return give_up(failure)
+    except Exception:
+        log.exception("the mount ended by a defect of swiftimgfs")
+        raise
     return 0
 
 
-def _serving(config: Config) -> None:
-    if not tell_parent(READY):
+def _serving(config: Config, warning: str) -> None:
+    if not tell_parent(f"{READY} {printable(warning)}".rstrip()):
         source = config.store.source
         print(f"{source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201
 
 
-def _run_in_background(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def _run_in_background(
+    arguments: argparse.Namespace, environ: Mapping[str, str], log_file: Path | None
+) -> int:
     mountpoint = str(Path(arguments.mountpoint).absolute())
     rest = [flag for option in arguments.options for flag in ("-o", option)]
     rest += ["--debug"] if arguments.debug else []
     rest += ["--config-file", str(arguments.config_file)] if arguments.config_file else []
     mounted = start_mount([arguments.source, mountpoint, *rest], environ, is_detached=True)
     if mounted.is_serving:
+        if mounted.warning:
+            print(f"swiftimgfs: warning: {mounted.warning}", file=sys.stderr)  # noqa: T201
         return 0
-    print(f"swiftimgfs: {mounted.message}", file=sys.stderr)  # noqa: T201
+    hint = f"; its log: {log_file}" if mounted.said_nothing and log_file else ""
+    print(f"swiftimgfs: {mounted.message}{hint}", file=sys.stderr)  # noqa: T201
     return mounted.process.returncode or EXIT_FAILED
 
 
 def _set_up_logging(config: Config, *, is_debug: bool, to_file: bool) -> None:
     handler: logging.Handler = logging.StreamHandler()
-    if to_file:
-        path = (
-            Path(config.log_file) if config.log_file else _default_log_file(config.mountpoint)
-        )
+    if to_file and (path := _log_file(config)) is not None:
         try:
             if config.log_file is None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,6 +143,13 @@ def _set_up_logging(config: Config, *, is_debug: bool, to_file: bool) -> None:
         "stevedore",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _log_file(config: Config) -> Path | None:
+    """Return where a mount in the background writes its log; None for its standard error."""
+    if config.log_file == "-":
+        return None
+    return Path(config.log_file) if config.log_file else _default_log_file(config.mountpoint)
 
 
 def _default_log_file(mountpoint: Path) -> Path:

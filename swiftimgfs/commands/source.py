@@ -31,7 +31,8 @@ SOURCE is one of
                              the account (swift+https://swift/v1/AUTH_abc), or a reference of
                              Glance (swift+config://ref1 with -o config_file=FILE)
   @FILE                      a file that holds one of these
-and takes :CONTAINER or :CONTAINER/PREFIX (a location: /CONTAINER/PREFIX) to mount a part of it.
+and takes :CONTAINER or :CONTAINER/PREFIX (a location: /CONTAINER/PREFIX; not @FILE, which has it
+inside) to mount a part of it.
 Passwords come from files, the environment or a prompt, never from the command line.
 """
 
@@ -64,7 +65,7 @@ def with_key(source: Source, environ: Mapping[str, str]) -> Mapping[str, str]:
         )
     try:
         key = getpass.getpass(f"Password of {whose}: ")
-    except (EOFError, KeyboardInterrupt):
+    except (EOFError, UnicodeDecodeError):
         key = ""
     if not key:
         raise errors.ConfigError(f"no password of {whose}")

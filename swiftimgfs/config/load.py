@@ -17,6 +17,7 @@ from swiftimgfs.fuse.attributes import Presentation
 from swiftimgfs.model.directories import FreshnessOptions
 from swiftimgfs.model.views import Layout, ViewOptions
 from swiftimgfs.store.auth import EndpointOptions, TransportOptions
+from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.uploader import WriteOptions
@@ -95,6 +96,7 @@ def load_store_config(
         ),
     )
     _check_buffer(settings)
+    _check_reference_file(settings)
     return config, settings
 
 
@@ -169,8 +171,8 @@ def _read_retry(settings: Settings, retry: RetryPolicy) -> RetryPolicy:
 
 def _endpoint_url(settings: Settings) -> str | None:
     url: str | None = settings["swift_store_endpoint"]
-    if url and not url.startswith(("http://", "https://")):
-        raise errors.ConfigError(f"swift_store_endpoint: {url!r} is no http(s) URL")
+    if url:
+        check_service_url("swift_store_endpoint", url)
     return url or None
 
 
@@ -183,6 +185,12 @@ def _cacert(settings: Settings) -> str | None:
     except OSError as exc:
         raise errors.ConfigError(f"cacert {path}: {exc.strerror}") from None
     return str(path)
+
+
+def _check_reference_file(settings: Settings) -> None:
+    path = settings["swift_store_config_file"]
+    if path and not Path(path).is_file():
+        raise errors.ConfigError(f"swift_store_config_file {path}: no such file")
 
 
 def _check_buffer(settings: Settings) -> None:

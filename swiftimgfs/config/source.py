@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from swiftimgfs.store.references import AccountReference
 
 SCHEME_MARK = "://"
+LONGEST_SOURCE = 16 * 1024
 # Of our own file; a Glance has references of its own, or none.
 OUR_REFERENCES = {"swift_store_config_file", "default_swift_reference"}
 FORMS = (
@@ -104,15 +106,21 @@ def _checked(root: StorePath) -> StorePath:
 def _read(path: Path) -> str:
     """Return the SOURCE in a file that nobody else can read."""
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            raise errors.ConfigError(f"source @{path}: not a file")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(LONGEST_SOURCE).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not UTF-8 text"
         raise errors.ConfigError(f"source @{path}: {reason}") from None
     if not text or "\n" in text or text.startswith("@"):
         raise errors.ConfigError(f"source @{path}: must hold one line")
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and "@" in text:
-        raise errors.ConfigError(f"source @{path}: others can read it: chmod 600 {path}")
+    is_others = bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)) and stat.S_ISREG(
+        status.st_mode
+    )
+    if "@" in text and (is_others or status.st_uid not in {os.geteuid(), 0}):
+        raise errors.ConfigError(f"source @{path}: others can use it: chmod 600 {path}")
     return text
 
 
@@ -165,7 +173,10 @@ def _glance_source(
     name = f"glance:{path}" + (f"#{backend}" if backend else "")
     if settings["swift_store_multi_tenant"]:
         _check_multi_tenant(settings, glance.default_store)
-        return Source(name, CallerLogin(None, _service(settings)), _root_of(root)), settings
+        address = reference_of_options(settings.values)
+        auth_url = address.auth_url if address.auth_address else None
+        caller = CallerLogin(None, _service(settings), auth_url)
+        return Source(name, caller, _root_of(root)), settings
     if settings["swift_store_config_file"]:
         reference = settings["default_swift_reference"]
         login = ReferenceLogin(_reference_file(settings).reference(reference))
@@ -205,12 +216,13 @@ def _check_multi_tenant(settings: Settings, default_store: str | None) -> None:
 
 
 def _service(settings: Settings) -> AccountReference | None:
-    """Return whom Keystone is to trust in a multi-tenant store, if anybody."""
+    """Return whom Keystone is to trust in a multi-tenant store, if anybody.
+
+    Raises:
+        ConfigError: Half of a login is there: somebody counts on the trust.
+    """
     reference = reference_of_options(settings.values)
-    if not settings["swift_store_use_trusts"]:
+    if not settings["swift_store_use_trusts"] or not reference.has_any_login:
         return None
-    try:
-        reference.check()
-    except errors.ConfigError:
-        return None
+    replace(reference, name="").check()
     return reference

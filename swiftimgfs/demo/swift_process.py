@@ -126,7 +126,7 @@ class EmbeddedSwift:
         return subprocess.Popen(
             [
                 sys.executable,
-                *("-m", "swiftimgfs.demo.swift_server"),
+                *("-P", "-m", "swiftimgfs.demo.swift_server"),
                 *format_arguments(self.options),
                 f"--parent={os.getpid()}",
                 str(self.directory),

@@ -144,8 +144,17 @@ class ImageOperations(pyfuse3.Operations):
         rdev: int,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        """Refuse what is neither an image nor a directory."""
-        raise errors.NotPermittedError("an image store has images and directories only")
+        """Make an empty image, as tar does for one with extended attributes; nothing else."""
+        if not stat.S_ISREG(mode):
+            raise errors.NotPermittedError("an image store has images and directories only")
+        changes = self._changes_of_new(mode, ctx)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        inode, opened = await self._fs.tree.create(parent_inode, name, flags, changes)
+        try:
+            await self._fs.files.flush(opened.handle)
+        finally:
+            await self._fs.files.release(opened.handle)
+        return self._attributes(inode)
 
     @replying
     async def symlink(
@@ -178,7 +187,8 @@ class ImageOperations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Change size, times, mode or owner."""
-        return self._attributes(await self._fs.setattr(inode, changes_from(attr, fields)))
+        changes = changes_from(attr, fields)
+        return self._attributes(await self._fs.setattr(inode, changes, fh))
 
     @replying
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -295,12 +305,12 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def flush(self, fh: int) -> None:
         """Store what was written; comes at each close(2), whose caller gets the errno."""
-        await self._fs.files.commit(fh)
+        await self._fs.files.flush(fh)
 
     @replying
     async def fsync(self, fh: int, datasync: bool) -> None:  # noqa: FBT001  # the kernel's
         """Store what was written."""
-        await self._fs.files.commit(fh)
+        await self._fs.files.sync(fh)
 
     @replying
     async def release(self, fh: int) -> None:

@@ -88,7 +88,12 @@ class OpenFiles:
             image = self._start_version(inode, await self._current_version(inode))
         else:
             image = await self._current_version(inode)
-        handle = FileHandle(image, may_read=access != os.O_WRONLY, may_write=may_write)
+        handle = FileHandle(
+            image,
+            may_read=access != os.O_WRONLY,
+            may_write=may_write,
+            has_changed=may_write and bool(flags & os.O_TRUNC),
+        )
         return self._opened(handle, has_changed=has_changed)
 
     def create(self, inode: Inode, flags: int, changes: AttributeChanges) -> Opened:
@@ -97,7 +102,8 @@ class OpenFiles:
         image = self._start_version(inode, self._removed_open.get(inode.path))
         self._apply(image, changes)
         access = flags & os.O_ACCMODE
-        handle = FileHandle(image, may_read=access != os.O_WRONLY, may_write=True)
+        may_read = access != os.O_WRONLY
+        handle = FileHandle(image, may_read=may_read, may_write=True, has_changed=True)
         return self._opened(handle, has_changed=False)
 
     async def release(self, number: int) -> None:
@@ -144,11 +150,23 @@ class OpenFiles:
         handle = self._handles[number]
         if not handle.may_write:
             raise errors.BadHandleError(f"handle {number} is not open for writing")
+        handle.has_changed = True
         await self._writer_of(handle.image).write(offset, data)
 
-    async def commit(self, number: int) -> None:
-        """Return after everything written through this handle's image is in Swift."""
-        await self._commit(self._handles[number].image)
+    async def flush(self, number: int) -> None:
+        """Return after an image that this handle changed is in Swift.
+
+        Who only looks at an image that another handle is writing does not store a half of it.
+        """
+        handle = self._handles[number]
+        if handle.has_changed:
+            await self._commit(handle.image)
+
+    async def sync(self, number: int) -> None:
+        """Return after everything written so far is in Swift, by whatever handle."""
+        handle = self._handles[number]
+        if handle.may_write:
+            await self._commit(handle.image)
 
     # ── what else happens to open images ───────────────────────────────────────────────
 
@@ -175,14 +193,21 @@ class OpenFiles:
         self._apply(self._current[inode], changes)
         return True
 
-    async def truncate(self, inode: Inode, size: int) -> None:
+    async def truncate(self, inode: Inode, size: int, number: int | None = None) -> None:
         """Give an image another size; without a handle that writes it, store it at once.
+
+        Args:
+            inode: The image.
+            size: Bytes.
+            number: Of the handle that was used, if one was.
 
         Raises:
             NotSupportedError: It would have to be changed in place.
         """
         if size == self.size_of(inode):
             return
+        if number is not None:
+            self._handles[number].has_changed = True
         image = self._current.get(inode)
         if image is not None and image.writer is not None:
             await image.writer.truncate(size)
@@ -243,11 +268,6 @@ class OpenFiles:
         image.writer.renamed(path.container, path.name, None)
         return True
 
-    async def commit_inode(self, inode: Inode) -> None:
-        """Store what was written of an image so far."""
-        if self.is_being_written(inode):
-            await self._commit(self._current[inode])
-
     # ── versions ───────────────────────────────────────────────────────────────────────
 
     async def _refresh(self, inode: Inode) -> bool:
@@ -261,13 +281,20 @@ class OpenFiles:
         """Return the version that is there now, shared with the handles that see it already."""
         if (image := self._shared_version(inode)) is not None:
             return image
-        assert inode.info is not None  # noqa: S101  # a file that was looked up
-        stored = await self._store.resolve(inode.info)
+        stored = await self._resolved(inode)
         self._directories.note_resolved(stored)
         # Somebody else may have opened the same version while Swift was asked.
         if (image := self._shared_version(inode)) is not None:
             return image
         return self._supersede(OpenImage(inode, stored, ImageReader(self._fetcher)))
+
+    async def _resolved(self, inode: Inode) -> StoredImage:
+        assert inode.info is not None  # noqa: S101  # a file that was looked up
+        try:
+            return await self._store.resolve(inode.info)
+        except errors.ImageChangedError:  # since it was looked up
+            inode.see(await self._directories.refreshed_image(inode.path))
+            return await self._store.resolve(inode.info)
 
     def _shared_version(self, inode: Inode) -> OpenImage | None:
         image = self._current.get(inode)

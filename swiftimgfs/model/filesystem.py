@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swiftimgfs import errors
 from swiftimgfs.model import xattrs
 from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
@@ -72,11 +71,13 @@ class ImageFilesystem:
             inode.see(await self._directories.image(inode.path))
         return inode
 
-    async def setattr(self, number: int, changes: AttributeChanges) -> Inode:
+    async def setattr(
+        self, number: int, changes: AttributeChanges, handle: int | None = None
+    ) -> Inode:
         """Change size, mtime, mode or owner; return the inode as it is then."""
         inode = self._inodes[number]
         if changes.size is not None:
-            await self.files.truncate(inode, changes.size)
+            await self.files.truncate(inode, changes.size, handle)
         if changes.metadata() and not self.files.set_attributes(inode, changes):
             if inode.kind is Kind.FILE:
                 await self._post_image(inode, changes)
@@ -114,8 +115,8 @@ class ImageFilesystem:
     async def _post_directory(self, inode: Inode, changes: AttributeChanges) -> None:
         path, metadata = inode.path, {**inode.metadata, **changes.metadata()}
         if path.is_root:
-            raise errors.NotPermittedError("the account itself keeps no attributes")
-        if path.is_container:
+            pass  # kept here alone: rsync and cp set those of the directory they copy into
+        elif path.is_container:
             headers = {f"{CONTAINER_META}{k}": v for k, v in changes.metadata().items()}
             await self._store.post_container(path.container, headers)
         elif inode.info is not None:

@@ -62,13 +62,18 @@ class OpenImage:
         return self.stored.layout.size if self.stored else 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class FileHandle:
-    """One open(2) of a file."""
+    """One open(2) of a file.
+
+    Attributes:
+        has_changed: It made, emptied, wrote or truncated the image: its close stores it.
+    """
 
     image: OpenImage
     may_read: bool
     may_write: bool
+    has_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

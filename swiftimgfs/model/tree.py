@@ -165,7 +165,6 @@ class Tree:
             self._directories.removed(source, None)
             in_use = {source.container}  # its segments go beside it
         else:
-            await self._files.commit_inode(inode)
             in_use = _containers_of(await self._move(inode, source, target))
         other = self._inodes.find(parent, target.component)
         self._inodes.rename(inode, parent, target.component, target)
@@ -205,7 +204,10 @@ class Tree:
         return path
 
     async def _resolved(self, path: StorePath) -> StoredImage:
-        return await self._store.resolve(await self._directories.refreshed_image(path))
+        try:
+            return await self._store.resolve(await self._directories.refreshed_image(path))
+        except errors.ImageChangedError:  # between the two requests
+            return await self._store.resolve(await self._directories.refreshed_image(path))
 
     async def _image_in_the_way(
         self, parent: Inode, target: StorePath, *, may_replace: bool

@@ -7,7 +7,9 @@ coreutils stop asking for the whole mount (130 µs a file otherwise, for two que
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,14 +19,19 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Stored
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.store import container_acls
-from swiftimgfs.store.acls import PUBLIC, AclHeader, parse_tenants
+from swiftimgfs.store.acls import AclHeader, parse_tenants
 
 if TYPE_CHECKING:
+    from swiftimgfs.layout import Extent
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.store.acls import Acls
     from swiftimgfs.store.image_store import ImageStore
 
 NAMESPACE = "user."
+LARGEST_VALUE = 65_000  # Linux's XATTR_SIZE_MAX is 65,536
+# For `swiftimgfs verify`, and not listed: the segments in pages, because those of hundreds are
+# more than a value can hold, and whether segment number N is a manifest itself.
+_OF_SEGMENTS = re.compile(r"user\.swift\.segments\.(\d{1,6})(\.manifest)?", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -92,22 +99,81 @@ async def _manifest(subject: Subject) -> str | None:
 
 
 async def _segments(subject: Subject) -> str | None:
+    """All of them, unless they are more than an attribute can hold."""
+    pages = await _segment_pages(subject)
+    return pages[0] if len(pages) == 1 else None
+
+
+async def _segments_page(subject: Subject, number: int) -> str | None:
+    pages = await _segment_pages(subject)
+    return pages[number] if number < len(pages) else None
+
+
+async def _segment_manifest(subject: Subject, number: int) -> str | None:
+    """What kind of manifest a segment is: an SLO's row may name a DLO, whose etag is no MD5."""
+    segments = await _stored_segments(subject)
+    if number >= len(segments):
+        return None
+    source = segments[number][1]
+    info = await subject.store.head_image(source.container, source.object)
+    return info.manifest.value if info.manifest else None
+
+
+async def _segment_pages(subject: Subject) -> list[str]:
+    """Return the segments of a large image, cut into lists that fit into an attribute each."""
     info = subject.inode.info
     if info is None or info.manifest is None:
-        return None
-    stored = await subject.store.resolve(info)
+        return []
+    pages: list[list[str]] = [[]]
+    room = LARGEST_VALUE
+    for extent, source in await _stored_segments(subject):
+        row = _segment_row(extent, source)
+        size = len(row.encode()) + len(", ")
+        if size > room:
+            pages.append([])
+            room = LARGEST_VALUE
+        room -= size
+        pages[-1].append(row)
+    return [f"[{', '.join(page)}]" for page in pages]
+
+
+async def _stored_segments(subject: Subject) -> list[tuple[Extent, Stored]]:
+    info = subject.inode.info
+    if info is None or info.manifest is None:
+        return []
+    extents = (await subject.store.resolve(info)).layout.extents
+    return [(extent, extent.source) for extent in extents if isinstance(extent.source, Stored)]
+
+
+def _segment_row(extent: Extent, source: Stored) -> str:
     return json.dumps(
-        [
-            {
-                "name": f"{extent.source.container}/{extent.source.object}",
-                "offset": extent.offset,
-                "size": extent.size,
-                "etag": extent.source.etag,
-            }
-            for extent in stored.layout.extents
-            if isinstance(extent.source, Stored)
-        ]
+        {
+            "name": f"{source.container}/{source.object}",
+            "offset": extent.offset,
+            "size": extent.size,
+            "etag": source.etag,
+            # The etag is that of the whole object, of which this may be a part.
+            "start": source.start,
+            "object_size": source.object_size,
+        },
+        ensure_ascii=False,
     )
+
+
+async def _md5(subject: Subject) -> str | None:
+    """The MD5 of the whole image; a large one's etag is none."""
+    info = subject.inode.info
+    if info is None or info.manifest is None:
+        return info.etag if info else None
+    return info.metadata.get("md5")
+
+
+async def _os_hash_algo(subject: Subject) -> str | None:
+    return subject.inode.info.metadata.get("os-hash-algo") if subject.inode.info else None
+
+
+async def _os_hash_value(subject: Subject) -> str | None:
+    return subject.inode.info.metadata.get("os-hash-value") if subject.inode.info else None
 
 
 # ── ACLs: the two that Swift keeps, and Glance's view of them ──────────────────────────
@@ -138,7 +204,7 @@ async def _clear_write_acl(subject: Subject) -> None:
 
 
 async def _public(subject: Subject) -> str | None:
-    return "1" if (await subject.acls()).read == PUBLIC else "0"
+    return "1" if container_acls.lets_everybody_read(await subject.acls()) else "0"
 
 
 async def _set_public(subject: Subject, text: str) -> None:
@@ -188,6 +254,9 @@ _OF_FILES = {
     "user.swift.etag": Attribute(_etag),
     "user.swift.manifest": Attribute(_manifest),
     "user.swift.segments": Attribute(_segments),
+    "user.swift.md5": Attribute(_md5),
+    "user.swift.os_hash_algo": Attribute(_os_hash_algo),
+    "user.swift.os_hash_value": Attribute(_os_hash_value),
 }
 _OF_DIRECTORIES = {"user.swift.location": _LOCATION}
 _OF_CONTAINERS = {
@@ -208,6 +277,14 @@ def _table(inode: Inode) -> dict[str, Attribute]:
     return _OF_CONTAINERS if inode.path.is_container else _OF_DIRECTORIES
 
 
+def _readable(inode: Inode, name: str) -> Attribute | None:
+    match = _OF_SEGMENTS.fullmatch(name)
+    if match and inode.kind is Kind.FILE:
+        getter = _segment_manifest if match[2] else _segments_page
+        return Attribute(functools.partial(getter, number=int(match[1])))
+    return _table(inode).get(name)
+
+
 def check_namespace(name: str) -> None:
     """Refuse attributes that are not ours.
 
@@ -226,7 +303,7 @@ async def value_of(subject: Subject, name: str) -> str:
         ForeignAttributeError: The name is not in our namespace.
     """
     check_namespace(name)
-    attribute = _table(subject.inode).get(name)
+    attribute = _readable(subject.inode, name)
     value = await attribute.getter(subject) if attribute else None
     if value is None:
         raise errors.NoSuchAttributeError(f"{subject.inode.path}: no {name}")
@@ -260,15 +337,18 @@ async def set_value(subject: Subject, name: str, value: bytes) -> None:
 
 
 async def remove(subject: Subject, name: str) -> None:
-    """Remove an attribute; one that has no value already is fine.
+    """Remove an attribute.
 
     Raises:
+        NoSuchAttributeError: It has no value: what it would stand for is said otherwise.
         ForeignAttributeError: It is none that can be removed.
         NotPermittedError: Swift does not take it from us.
     """
     attribute = _table(subject.inode).get(name)
     if attribute is None or attribute.remover is None:
         raise errors.ForeignAttributeError(f"{name}: is told, and not removed")
+    if await attribute.getter(subject) is None:
+        raise errors.NoSuchAttributeError(f"{subject.inode.path}: no {name}")
     await attribute.remover(subject)
 
 

@@ -79,7 +79,16 @@ class EndpointOptions:
 
 
 class Identity(Protocol):
-    """Something that can prove who we are to one account. Its methods block."""
+    """Something that can prove who we are to one account. Its methods block.
+
+    Attributes:
+        warning: What somebody should know about how long it can; mostly empty.
+    """
+
+    @property
+    def warning(self) -> str:
+        """What somebody should know; see the class."""
+        ...
 
     def access(self) -> Access:
         """Return the storage URL and what opens it now, asking for a new token if need be.
@@ -90,8 +99,12 @@ class Identity(Protocol):
         """
         ...
 
-    def invalidate(self, access: Access) -> None:
-        """Forget `access`, which was refused; another one that came since stays."""
+    def invalidate(self, access: Access) -> bool:
+        """Forget `access`, which was refused; another one that came since stays.
+
+        Returns:
+            Whether it had come to its end by now: then the refusal says nothing of us.
+        """
         ...
 
     def close(self) -> None:
@@ -102,6 +115,8 @@ class Identity(Protocol):
 class FixedIdentity:
     """A token and a storage URL: good for as long as that token is."""
 
+    warning: Final = "the token cannot be renewed: what comes after its end is refused"
+
     def __init__(self, storage_url: str, token: str) -> None:
         self._access = Access(storage_url.rstrip("/"), {TOKEN_HEADER: token})
 
@@ -109,8 +124,9 @@ class FixedIdentity:
         """Return what it was made with; see `Identity.access`."""
         return self._access
 
-    def invalidate(self, access: Access) -> None:
-        """Do nothing: there is no other token."""
+    def invalidate(self, access: Access) -> bool:  # noqa: ARG002  # there is one only
+        """Return that nobody knows when it ends: there is no other token."""
+        return False
 
     def close(self) -> None:
         """Do nothing: nothing was made."""
@@ -136,6 +152,8 @@ class RenewingIdentity(abc.ABC):
     half its life, since it would otherwise be renewed with every request.
     """
 
+    warning: Final = ""
+
     def __init__(self, expire_soon: float = EXPIRE_SOON) -> None:
         self._expire_soon: Final = expire_soon
         self._lock = threading.Lock()
@@ -159,11 +177,13 @@ class RenewingIdentity(abc.ABC):
             assert self._access is not None  # noqa: S101  # renewed, or raised
             return self._access
 
-    def invalidate(self, access: Access) -> None:
+    def invalidate(self, access: Access) -> bool:
         """Forget `access`; see `Identity.invalidate`."""
         with self._lock:
-            if self._access is access:
-                self._access = None
+            if self._access is not access:
+                return True  # it was replaced since
+            self._access = None
+            return time.monotonic() >= self._ends_at
 
     def close(self) -> None:  # noqa: B027  # most have nothing to do
         """Give back what was made; see `Identity.close`."""

@@ -24,6 +24,7 @@ class Limits:
     listing: int = 10_000
     largest_object: int = 5 * 1024**3
     manifest_segments: int = 1000
+    largest_manifest: int = 8 * 1024**2
     smallest_segment: int = 1
     longest_name: int = 1024
     longest_container_name: int = 256
@@ -39,6 +40,7 @@ def limits_of(answer: Mapping[str, Mapping[str, Any]]) -> Limits:
         listing=swift.get("container_listing_limit", default.listing),
         largest_object=swift.get("max_file_size", default.largest_object),
         manifest_segments=slo.get("max_manifest_segments", default.manifest_segments),
+        largest_manifest=slo.get("max_manifest_size", default.largest_manifest),
         smallest_segment=slo.get("min_segment_size", default.smallest_segment),
         longest_name=swift.get("max_object_name_length", default.longest_name),
         longest_container_name=swift.get(

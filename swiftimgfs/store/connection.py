@@ -40,7 +40,13 @@ T = TypeVar("T")
 
 
 class TokenRefusedError(errors.AccessDeniedError):
-    """HTTP 401 to a request with a token: a new token may cure it, once."""
+    """HTTP 401 to a request with a token: a new token may cure it, once.
+
+    Attributes:
+        was_over: The token had come to its end while the request was on its way.
+    """
+
+    was_over = False
 
 
 class ConnectionPool:
@@ -63,6 +69,11 @@ class ConnectionPool:
         self._idle: list[swiftclient.client.HTTPConnection] = []
         self._wires: list[Wire] = []
         self.storage_url = ""
+
+    @property
+    def warning(self) -> str:
+        """What somebody should know about how we got in; mostly empty."""
+        return self._identity.warning
 
     async def request(self, request: Request) -> Response:
         """Return Swift's answer to `request`, retried while that may help.
@@ -136,8 +147,9 @@ class ConnectionPool:
         while True:
             try:
                 return await attempt_once(request)
-            except TokenRefusedError:
-                if is_token_fresh:
+            except TokenRefusedError as failure:
+                attempt += failure.was_over
+                if is_token_fresh and not (failure.was_over and attempt <= self.retry.tries):
                     raise
                 is_token_fresh = True
                 log.info("token refused, asking for another request=%s", request)
@@ -260,7 +272,9 @@ class ConnectionPool:
             connection.close()
             raise
         if response.status == http.HTTPStatus.UNAUTHORIZED:
-            self._identity.invalidate(access)
+            connection.close()
+            was_over = self._identity.invalidate(access)
+            raise _token_refusal(request, response, was_over=was_over)
         return connection, response
 
 
@@ -337,7 +351,13 @@ def _raise_for_status(
 ) -> None:
     if response.status < http.HTTPStatus.MULTIPLE_CHOICES:  # a redirection is not followed
         return
-    exc = swiftclient.ClientException.from_response(response, str(request), body)
-    if response.status == http.HTTPStatus.UNAUTHORIZED:
-        raise TokenRefusedError(str(failure_of_status(exc, str(request)))) from exc
-    raise exc
+    raise swiftclient.ClientException.from_response(response, str(request), body)
+
+
+def _token_refusal(
+    request: Request, response: swiftclient.client.requests.Response, *, was_over: bool
+) -> TokenRefusedError:
+    exc = swiftclient.ClientException.from_response(response, str(request), b"")
+    refusal = TokenRefusedError(str(failure_of_status(exc, str(request))))
+    refusal.was_over = was_over
+    return refusal

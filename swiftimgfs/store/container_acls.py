@@ -37,7 +37,9 @@ Changes = dict[AclHeader, str]
 
 # Tells an owner from others. It grants nothing: it lets those list whom a referrer in the
 # same ACL lets read, and there is none.
-PROBE: Final = ".rlistings"
+LISTINGS: Final = ".rlistings"
+PROBE: Final = LISTINGS
+EVERYBODY: Final = {PUBLIC, ".r:*"}
 # How many manifests are looked at side by side.
 MANIFESTS_AT_ONCE: Final = 8
 
@@ -46,13 +48,21 @@ MANIFESTS_AT_ONCE: Final = 8
 
 
 def public_changes(present: Acls, admin_tenants: Sequence[str], *, is_public: bool) -> Changes:
-    """Return what lets everybody read, or ends that; an ACL that names others stays then."""
+    """Return what lets everybody read, or ends that; whom else the ACL names stays then."""
     changes = _admin_changes(present, admin_tenants)
     if is_public:
         changes[AclHeader.READ] = set_acls(public=True).read
-    elif present.read in {"", PUBLIC}:  # "" may be an ACL that is not for us to see
-        changes[AclHeader.READ] = ""
+    elif lets_everybody_read(present) or not present.read:  # "" may be not for us to see
+        rest = [item for item in _items(present.read) if item not in EVERYBODY]
+        if not any(item.startswith(".r:") for item in rest):
+            rest = [item for item in rest if item != LISTINGS]  # which goes with a referrer
+        changes[AclHeader.READ] = ",".join(rest)
     return changes
+
+
+def lets_everybody_read(acls: Acls) -> bool:
+    """Return whether anybody may read: with a token (`*:*`), or without one (`.r:*`)."""
+    return any(item in EVERYBODY for item in _items(acls.read))
 
 
 def reader_changes(
@@ -88,11 +98,15 @@ def writers_of(acls: Acls, admin_tenants: Sequence[str]) -> tuple[str, ...]:
 
 def _admin_changes(present: Acls, admin_tenants: Sequence[str]) -> Changes:
     """Return what lets the admin tenants write that may not yet, as the driver's do always."""
-    items = present.write.split(",") if present.write else []
+    items = _items(present.write)
     missing = [tenant for tenant in admin_tenants if f"{tenant}:*" not in items]
     if not missing:
         return {}
     return {AclHeader.WRITE: ",".join([*items, set_acls(admin_tenants=missing).write])}
+
+
+def _items(acl: str) -> list[str]:
+    return acl.split(",") if acl else []
 
 
 # ── in Swift ───────────────────────────────────────────────────────────────────────────
@@ -142,7 +156,7 @@ async def _change(store: ImageStore, container: str, changes: Changes) -> None:
     headers = {header.value: text.strip(" ") for header, text in changes.items()}
     if not any(expected.values()) and await _had_to_probe(store, container):
         headers = {AclHeader.READ.value: "", **headers}
-    await store.post_container(container, headers)
+    await _post(store, container, headers)
     present = _by_header(await read_acls(store, container))
     if any(present[header] != text for header, text in expected.items()):
         raise _dropped(container)
@@ -152,10 +166,17 @@ async def _had_to_probe(store: ImageStore, container: str) -> bool:
     """Make sure that we would see an ACL; return whether the probe has to be cleared."""
     if any(_by_header(await read_acls(store, container)).values()):
         return False
-    await store.post_container(container, {AclHeader.READ.value: PROBE})
+    await _post(store, container, {AclHeader.READ.value: PROBE})
     if (await read_acls(store, container)).read != PROBE:
         raise _dropped(container)
     return True
+
+
+async def _post(store: ImageStore, container: str, headers: Mapping[str, str]) -> None:
+    try:
+        await store.post_container(container, headers)
+    except errors.ForbiddenError as failure:
+        raise errors.NotPermittedError(f"{failure}: ACLs are the owner's to set") from failure
 
 
 def _by_header(acls: Acls) -> Mapping[AclHeader, str]:

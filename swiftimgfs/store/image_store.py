@@ -237,7 +237,11 @@ class ImageStore:
         if depth == 0:
             raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
         query = {"multipart-manifest": "get"}
-        response = await self._pool.request(Request("GET", container, name, query))
+        # What was a manifest a moment ago may be a plain image of any size now.
+        headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}"}
+        response = await self._pool.request(Request("GET", container, name, query, headers))
+        if response.headers.get("x-static-large-object", "").lower() != "true":
+            raise errors.ImageChangedError(f"{container}/{name}: is no SLO any more")
         for row in large_objects.parse_slo(response.body):
             if isinstance(row, bytes):
                 found.pieces.append((len(row), Inline(memoryview(row))))

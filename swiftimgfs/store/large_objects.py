@@ -54,7 +54,8 @@ def parse_slo(manifest: bytes) -> list[Segment | bytes]:
     try:
         return [_parse_row(row) for row in _parse_rows(manifest)]
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as exc:
-        raise errors.StoreRefusedError(f"not an SLO manifest: {exc!r}") from exc
+        # Not what the parser says: that is the text, which may be an image's.
+        raise errors.StoreRefusedError(f"not an SLO manifest: {type(exc).__name__}") from None
 
 
 def _parse_rows(manifest: bytes) -> list[dict[str, object]]:

@@ -201,3 +201,26 @@ def _unquote(text: str) -> str:
 
 def _bad(reason: str) -> errors.ConfigError:
     return errors.ConfigError(f"not a Swift location: {reason}")
+
+
+def check_service_url(what: str, url: str) -> None:
+    """Refuse an address of a service that is no plain http(s) URL.
+
+    A password in it would be shown wherever the address is.
+
+    Raises:
+        ConfigError: It is not; the message repeats nothing of it.
+    """
+    try:
+        parts = urlsplit(url)
+        is_plain = (
+            parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        )
+    except ValueError:
+        is_plain = False
+    else:
+        if "@" in parts.netloc:
+            raise errors.ConfigError(f"{what} has a user or a password in it")
+        is_plain = is_plain and not (parts.query or parts.fragment) and url.isprintable()
+    if not is_plain:
+        raise errors.ConfigError(f"{what} is not a URL like https://host:port/path")

@@ -9,21 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import keystoneauth1.exceptions
-import openstack.config
-import openstack.exceptions
 from keystoneauth1 import session as keystone_session
 from keystoneauth1.identity import v3
 
 from swiftimgfs import errors
+from swiftimgfs.store import clouds
 from swiftimgfs.store.auth import FixedIdentity, KeystoneIdentity, LegacyIdentity
+from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.references import AccountReference
 from swiftimgfs.store.trusts import CallerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from openstack.config.cloud_region import CloudRegion
 
     from swiftimgfs.store.auth import EndpointOptions, Identity, TransportOptions
 
@@ -57,11 +54,13 @@ class CallerLogin:
 
     Attributes:
         storage_url: Of the account; None to find it in the catalog.
+        auth_url: Of Keystone, when a configuration names it.
         service: Whom Keystone is to trust with the caller's roles; None for nobody.
     """
 
     storage_url: str | None
     service: AccountReference | None
+    auth_url: str | None = None
 
 
 Login = CloudLogin | EnvironmentLogin | ReferenceLogin | CallerLogin
@@ -86,7 +85,8 @@ def log_in(
     """
     match login:
         case CloudLogin(cloud):
-            return _of_cloud(cloud, endpoint, transport, environ)
+            region = clouds.region_of_cloud(cloud, endpoint.region, environ.get(KEY_VARIABLE))
+            return clouds.of_region(region, f"cloud {cloud}", endpoint, transport)
         case ReferenceLogin(reference):
             key = reference.key or environ.get(KEY_VARIABLE, "")
             return _of_reference(replace(reference, key=key), endpoint, transport), transport
@@ -104,13 +104,26 @@ def missing_key(login: Login, environ: Mapping[str, str]) -> str | None:
         case ReferenceLogin(reference) if reference.user and not reference.key:
             return f"{reference.user} at {reference.auth_address}"
         case CloudLogin(cloud):
-            settings = _region_of_cloud(cloud, None, None).config
-            auth = settings.get("auth", {})
-            user = auth.get("username") or auth.get("user_id")
-            lacks = _is_password_login(settings) and user and not auth.get("password")
-            return f"{user} of cloud {cloud}" if lacks else None
+            return clouds.missing_key(clouds.region_of_cloud(cloud), f"of cloud {cloud}")
+        case EnvironmentLogin() if _is_password_login(environ):
+            return clouds.missing_key(clouds.region_of_environment(), "of the environment")
         case _:
             return None
+
+
+def _is_password_login(environ: Mapping[str, str]) -> bool:
+    """Return whether the variables are of Keystone, and make a login without a token."""
+    has_user = bool(environ.get("OS_USERNAME") or environ.get("OS_USER_ID"))
+    is_other = "ST_AUTH" in environ or bool(environ.get("OS_AUTH_TYPE"))
+    return (
+        "OS_AUTH_URL" in environ and has_user and not is_other and not _has_token_only(environ)
+    )
+
+
+def _has_token_only(environ: Mapping[str, str]) -> bool:
+    """Return whether a token is all there is to log in with."""
+    is_other = bool(environ.get("OS_AUTH_TYPE") or environ.get("OS_PASSWORD"))
+    return bool(_token_in(environ)) and not is_other
 
 
 # ── the environment ────────────────────────────────────────────────────────────────────
@@ -123,37 +136,34 @@ def _of_environment(
         return _of_reference(_legacy_reference(environ), endpoint, transport), transport
     token, storage_url = _token_in(environ), environ.get("OS_STORAGE_URL")
     if storage_url:
-        _check_url("OS_STORAGE_URL", storage_url)
+        check_service_url("OS_STORAGE_URL", storage_url)
         endpoint = replace(endpoint, storage_url=endpoint.storage_url or storage_url)
         if token:
             identity = FixedIdentity(endpoint.storage_url or storage_url, token)
             return identity, _with_certificates(transport, environ)
-    if "OS_AUTH_URL" in environ:
-        # A variable OS_CLOUD would make openstacksdk read clouds.yaml: env: means the variables.
-        return _of_region(_region_of_environment(endpoint.region), "env:", endpoint, transport)
-    raise errors.ConfigError(
-        "env: none of these is set: ST_AUTH, ST_USER and ST_KEY; OS_AUTH_URL and its"
-        " companions; OS_STORAGE_URL and OS_AUTH_TOKEN"
-    )
+    if "OS_AUTH_URL" not in environ:
+        raise errors.ConfigError(
+            "env: none of these is set: ST_AUTH, ST_USER and ST_KEY; OS_AUTH_URL and its"
+            " companions; OS_STORAGE_URL and OS_AUTH_TOKEN"
+        )
+    if _has_token_only(environ):
+        return _of_token(token, environ["OS_AUTH_URL"], None, endpoint, transport, environ)
+    region = clouds.region_of_environment(endpoint.region, environ.get(KEY_VARIABLE))
+    return clouds.of_region(region, "env:", endpoint, transport)
 
 
 def _legacy_reference(environ: Mapping[str, str]) -> AccountReference:
     missing = [name for name in ("ST_USER", "ST_KEY") if not environ.get(name)]
     if missing:
         raise errors.ConfigError(f"env: ST_AUTH is set, but not {' and '.join(missing)}")
-    _check_url("ST_AUTH", environ["ST_AUTH"])
+    check_service_url("ST_AUTH", environ["ST_AUTH"])
     return AccountReference(
-        "env:",
+        "",
         environ["ST_AUTH"],
         environ["ST_USER"],
         environ["ST_KEY"],
         auth_version=environ.get("ST_AUTH_VERSION", "1"),  # the swift CLI's default with ST_*
     ).with_domains()
-
-
-def _check_url(name: str, url: str) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise errors.ConfigError(f"env: {name}={url} is no http(s) address")
 
 
 def _token_in(environ: Mapping[str, str]) -> str:
@@ -193,15 +203,29 @@ def _of_caller(
                 " and its companions"
             )
         return _of_environment(endpoint, transport, environ)
-    transport = _with_certificates(transport, environ)
     service = login.service
-    auth_url = service.auth_url if service else environ.get("OS_AUTH_URL")
+    auth_url = service.auth_url if service else login.auth_url or environ.get("OS_AUTH_URL")
     if auth_url is None:
         if endpoint.storage_url is None:
             raise errors.ConfigError(
                 "OS_AUTH_TOKEN is set, but neither OS_AUTH_URL nor a storage URL"
             )
-        return FixedIdentity(endpoint.storage_url, token), transport
+        identity = FixedIdentity(endpoint.storage_url, token)
+        return identity, _with_certificates(transport, environ)
+    return _of_token(token, auth_url, service, endpoint, transport, environ)
+
+
+def _of_token(
+    token: str,
+    auth_url: str,
+    service: AccountReference | None,
+    endpoint: EndpointOptions,
+    transport: TransportOptions,
+    environ: Mapping[str, str],
+) -> LoggedIn:
+    """Return the identity of somebody with a token, whom the service user may act for."""
+    check_service_url("the identity service", auth_url)
+    transport = _with_certificates(transport, environ)
 
     def trustee(trust_id: str | None) -> keystone_session.Session:
         assert service is not None  # noqa: S101  # the caller's identity asks only then
@@ -258,106 +282,3 @@ def _session(auth: v3.Auth | None, transport: TransportOptions) -> keystone_sess
         verify=False if transport.insecure else transport.cacert or True,
         timeout=transport.timeout,
     )
-
-
-# ── clouds.yaml, and the variables that mean the same ──────────────────────────────────
-
-
-def _of_cloud(
-    cloud: str,
-    endpoint: EndpointOptions,
-    transport: TransportOptions,
-    environ: Mapping[str, str],
-) -> LoggedIn:
-    region = _region_of_cloud(cloud, endpoint.region, environ.get(KEY_VARIABLE))
-    return _of_region(region, f"cloud {cloud}", endpoint, transport)
-
-
-def _region_of_cloud(cloud: str, region: str | None, key: str | None) -> CloudRegion:
-    try:
-        # With the variables: OS_CLIENT_CONFIG_FILE says where clouds.yaml is. `pw_func` is
-        # asked for a secret that the cloud's entry leaves out.
-        config = openstack.config.OpenStackConfig(
-            load_envvars=True, pw_func=(lambda _prompt: key) if key else None
-        )
-        if cloud not in config.get_cloud_names():
-            raise errors.ConfigError(f"no cloud {cloud!r} in clouds.yaml (and not env:)")
-        return config.get_one(cloud=cloud, **_named_region(region))
-    except (
-        openstack.exceptions.ConfigException,
-        keystoneauth1.exceptions.ClientException,
-    ) as exc:
-        raise errors.ConfigError(f"cloud {cloud}: {exc}") from exc
-
-
-def _region_of_environment(region: str | None) -> CloudRegion:
-    try:
-        config = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=True)
-        return config.get_one(**_named_region(region))
-    except (
-        openstack.exceptions.ConfigException,
-        keystoneauth1.exceptions.ClientException,
-    ) as exc:
-        raise errors.ConfigError(f"env: {exc}") from exc
-
-
-def _named_region(region: str | None) -> dict[str, str]:
-    return {"region_name": region} if region else {}
-
-
-def _of_region(
-    region: CloudRegion, what: str, endpoint: EndpointOptions, transport: TransportOptions
-) -> LoggedIn:
-    """Return the identity of what openstacksdk made of a cloud, or of the variables."""
-    _check_password(what, region.config)
-    try:
-        session = region.get_session()
-    except (
-        openstack.exceptions.ConfigException,
-        keystoneauth1.exceptions.ClientException,
-    ) as exc:
-        raise errors.ConfigError(f"{what}: {exc}") from exc
-    transport = _transport_of(session, transport)
-    session.timeout = transport.timeout
-    session.verify = False if transport.insecure else transport.cacert or True
-    service = "object-store"
-    identity = KeystoneIdentity(
-        session,
-        replace(
-            endpoint,
-            storage_url=endpoint.storage_url or region.get_endpoint(service) or None,
-            region=endpoint.region or region.get_region_name() or None,
-            interface=endpoint.interface or region.get_interface(service),
-            service_type=endpoint.service_type or region.get_service_type(service),
-        ),
-    )
-    return identity, transport
-
-
-def _transport_of(
-    session: keystone_session.Session, transport: TransportOptions
-) -> TransportOptions:
-    """Return how a cloud's servers are talked to: as was asked for, else as its entry says."""
-    if not transport.insecure and transport.cacert is None:
-        cacert = session.verify if isinstance(session.verify, str) else None
-        transport = replace(transport, cacert=cacert, insecure=session.verify is False)
-    certificate = session.cert if isinstance(session.cert, tuple) else (session.cert, None)
-    return replace(transport, certificate=certificate[0], certificate_key=certificate[1])
-
-
-def _is_password_login(settings: Mapping[str, Any]) -> bool:
-    return settings.get("auth_type") in {None, "", "password", "v3password"}
-
-
-def _check_password(what: str, settings: Mapping[str, Any]) -> None:
-    """Refuse half a password login, which keystoneauth1 meets with a bare Exception, later."""
-    if not _is_password_login(settings):
-        return
-    auth = settings.get("auth", {})
-    missing = [] if auth.get("username") or auth.get("user_id") else ["username"]
-    missing += [] if auth.get("password") else ["password"]
-    if missing:
-        verb = "OS_* variables give" if what == "env:" else "auth has"
-        raise errors.ConfigError(
-            f"{what.removesuffix(':')}: {verb} no {' and no '.join(missing)}"
-        )

@@ -77,6 +77,11 @@ class Naming:
             and _ID_PART.fullmatch(container, len(prefix)) is not None
         )
 
+    def is_of_one_image(self, container: str) -> bool:
+        """Return whether an image has this container to itself, as in a multi-tenant store."""
+        is_own = container != self.container and self.is_store_container(container)
+        return self.is_multi_tenant and is_own
+
     def is_glance_image(self, info: ImageInfo) -> bool:
         """Return whether Glance wrote an image, so that it must stay as it is.
 

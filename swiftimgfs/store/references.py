@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from swiftimgfs import errors
+from swiftimgfs.store.location import check_service_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,9 @@ class AccountReference:
     @property
     def auth_url(self) -> str:
         """The URL of the identity service: https where no scheme is given."""
-        has_scheme = self.auth_address.startswith(("http://", "https://"))
-        return self.auth_address if has_scheme else f"https://{self.auth_address}"
+        return (
+            self.auth_address if "://" in self.auth_address else f"https://{self.auth_address}"
+        )
 
     @property
     def is_legacy(self) -> bool:
@@ -61,6 +63,16 @@ class AccountReference:
     def has_application_credential(self) -> bool:
         """Whether it logs in with an application credential."""
         return bool(self.application_credential_id and self.application_credential_secret)
+
+    @property
+    def has_any_login(self) -> bool:
+        """Whether anything is there of a login, were it only a half."""
+        return bool(
+            self.user
+            or self.key
+            or self.application_credential_id
+            or self.application_credential_secret
+        )
 
     def with_domains(self) -> AccountReference:
         """Return it with the default domain wherever none is named."""
@@ -80,6 +92,7 @@ class AccountReference:
         what = f"reference {self.name}" if self.name else "the login"
         if not self.auth_address:
             raise errors.ConfigError(f"{what} has no auth_address")
+        check_service_url(f"{what}: auth_address", self.auth_url)
         if self.has_application_credential:
             return
         if self.user and self.key:

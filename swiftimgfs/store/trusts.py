@@ -62,6 +62,7 @@ class CallerIdentity:
         self._trustee = trustee
         self._lock = threading.Lock()
         self._identity: FixedIdentity | KeystoneIdentity | None = None
+        self.warning = ""
         self._trust_id: str | None = None
 
     def access(self) -> Access:
@@ -71,10 +72,9 @@ class CallerIdentity:
                 self._identity = self._set_up()
         return self._identity.access()
 
-    def invalidate(self, access: Access) -> None:
+    def invalidate(self, access: Access) -> bool:
         """Forget a token that was refused; see `Identity.invalidate`."""
-        if self._identity is not None:
-            self._identity.invalidate(access)
+        return self._identity is not None and self._identity.invalidate(access)
 
     def close(self) -> None:
         """Delete the trust."""
@@ -99,10 +99,12 @@ class CallerIdentity:
                     return self._trusted(caller, self._trustee, storage_url)
             except errors.SwiftImgFsError as failure:
                 self.close()
-                log.warning(
-                    "no trust, so that the mount ends with the caller's token reason=%s",
-                    failure,
+                self.warning = (
+                    f"no trust ({failure}): what comes after the token's end is refused"
                 )
+                log.warning("no trust reason=%s", failure)
+        else:
+            self.warning = FixedIdentity.warning
         return FixedIdentity(storage_url, self._token)
 
     def _trusted(

@@ -36,6 +36,19 @@ class SegmentPlan:
         return min(size, self.largest)
 
 
+def prefix_among_images(name: str, upload: str, longest: int) -> str:
+    """Return the same for segments in the image's own container.
+
+    Beside the image and not below it, where they would make a directory of its name; and not
+    beginning with its name, which Glance's manifests take for a segment of theirs.
+    """
+    directory, slash, component = name.rpartition("/")
+    prefix = f"{directory}{slash}.segments-{component}-{upload}-"
+    if len(prefix.encode()) + len("00000000") > longest:
+        return f".segments-{hashlib.sha256(name.encode()).hexdigest()}-{upload}-"
+    return prefix
+
+
 def segments_prefix(name: str, upload: str, segment_size: int, longest: int) -> str:
     """Return what the names of one upload's segments start with.
 

@@ -20,9 +20,14 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Source, Stored
 from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.store.naming import Naming
-from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, SEGMENT_CONTAINER_SUFFIX
 from swiftimgfs.store.request import Payload
-from swiftimgfs.writing.segmenter import SEGMENT_CONTENT_TYPE, SegmentPlan, segments_prefix
+from swiftimgfs.writing.places import segment_container
+from swiftimgfs.writing.segmenter import (
+    SEGMENT_CONTENT_TYPE,
+    SegmentPlan,
+    prefix_among_images,
+    segments_prefix,
+)
 from swiftimgfs.writing.spool import inline_pieces
 
 if TYPE_CHECKING:
@@ -122,14 +127,14 @@ class Uploader:
             options.segment_size, store.limits.manifest_segments, store.limits.largest_object
         )
         self.container = container  # of the image; a rename changes it
-        self._segment_container = container + SEGMENT_CONTAINER_SUFFIX
+        self._name = name
+        self._options = options
+        self._segment_container = ""  # until the first segment has to go somewhere
+        self._prefix = ""
+        self._choosing = trio.Lock()
         self._store = store
         self._nursery = nursery
         self._budget = budget
-        upload = f"{time.time():.6f}-{secrets.token_hex(4)}"  # unique among all hosts
-        self._prefix = segments_prefix(
-            name, upload, options.segment_size, store.limits.longest_name
-        )
         self._started = 0
 
     async def start(self, buffers: Sequence[memoryview], size: int) -> SegmentUpload:
@@ -178,41 +183,43 @@ class Uploader:
 
     async def _start(self, upload: SegmentUpload) -> None:
         await self._budget.take(upload.size)
-        name = f"{self._prefix}{self._started:08d}"
+        number = self._started
         self._started += 1
-        self._nursery.start_soon(self._upload, upload, name)
+        self._nursery.start_soon(self._upload, upload, number)
 
-    async def _upload(self, upload: SegmentUpload, name: str) -> None:
+    async def _upload(self, upload: SegmentUpload, number: int) -> None:
         try:
-            upload.segment = await self._put(upload, name)
+            upload.segment = await self._put(upload, number)
             upload.buffers = ()
         except errors.SwiftImgFsError as failure:
-            log.warning("segment not stored segment=%s reason=%s", name, failure)
+            log.warning("segment not stored number=%d reason=%s", number, failure)
             upload.failure = failure
         finally:
             await self._budget.give_back(upload.size)
             upload.done.set()
 
-    async def _put(self, upload: SegmentUpload, name: str) -> Segment:
+    async def _put(self, upload: SegmentUpload, number: int) -> Segment:
+        await self._choose_place()
         payload = Payload(upload.buffers)
         headers = {"Content-Type": SEGMENT_CONTENT_TYPE}
-        container = self._segment_container
-        try:
-            info = await self._store.put_object(container, name, payload, headers)
-        except errors.NotFoundError:
-            await self._make_segment_container()
-            info = await self._store.put_object(container, name, payload, headers)
+        container, name = self._segment_container, f"{self._prefix}{number:08d}"
+        info = await self._store.put_object(container, name, payload, headers)
         return Segment(container, name, upload.size, info.etag, 0, upload.size)
 
-    async def _make_segment_container(self) -> None:
-        """Make the container for segments, readable and writable for the same people."""
-        info = await self._store.head_container(
-            self._segment_container.removesuffix(SEGMENT_CONTAINER_SUFFIX)
-        )
-        acls = {"X-Container-Read": info.read_acl, "X-Container-Write": info.write_acl}
-        headers = {key: value for key, value in acls.items() if value}
-        headers[SEGMENT_CONTAINER_MARK] = "segments"
-        await self._store.put_container(self._segment_container, headers)
+    async def _choose_place(self) -> None:
+        """Decide where the segments go, once, when the first is there."""
+        async with self._choosing:
+            if self._segment_container:
+                return
+            naming, longest = self._options.naming, self._store.limits.longest_name
+            container = await segment_container(self._store, naming, self.container)
+            upload = f"{time.time():.6f}-{secrets.token_hex(4)}"  # unique among all hosts
+            self._prefix = (
+                prefix_among_images(self._name, upload, longest)
+                if container == self.container
+                else segments_prefix(self._name, upload, self._options.segment_size, longest)
+            )
+            self._segment_container = container
 
 
 async def delete_objects(store: ImageStore, objects: Sequence[tuple[str, str]]) -> None:

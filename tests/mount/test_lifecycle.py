@@ -112,7 +112,11 @@ class TestRefusals:
     def test_no_http_address(self, mountpoint: Path, is_foreground: bool) -> None:
         variables = {"ST_AUTH": "ftp://host/", "ST_USER": "a:b", "ST_KEY": "c"}
 
-        refused(self.mount(is_foreground, "env:", mountpoint, **variables), 2, "ftp://host/")
+        refused(
+            self.mount(is_foreground, "env:", mountpoint, **variables),
+            2,
+            "ST_AUTH is not a URL",
+        )
 
     def test_an_image_as_the_root(
         self, swift: FaultySwift, mountpoint: Path, container: str, is_foreground: bool

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.mount
 CONTAINER = "images"
 IMAGE = "disk.img"
 BYTES = os.urandom(300_000)
+LARGE_ID = "0f5d6a2e-6c1b-4c55-9f7e-2d3a5b8c9e10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,3 +376,33 @@ def test_tls_with_a_wrong_ca_is_one_clear_line(
     assert done.returncode == 1
     assert "certificate" in done.stderr.lower()
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_in_a_multi_tenant_store_glance_can_share_and_remove_large_images_of_ours(
+    openstack: Cloud, tmp_path: Path
+) -> None:
+    way = glance_multi_tenant(openstack, tmp_path)
+    image_id, container = LARGE_ID, f"glance_{LARGE_ID}"
+    options = (
+        "segment_size=64K,large_object_size=128K,layout=images,create_container_on_put,"
+        "list_timeout=0"
+    )
+    owner = swiftclient.Connection(session=openstack.session())
+    other = swiftclient.Connection(
+        session=openstack.session("other", "other"),
+        os_options={"object_storage_url": openstack.storage_url("demo")},
+    )
+
+    with mounted(tmp_path, way.environ, options, way.source) as running:
+        (running.path / image_id).write_bytes(BYTES)
+        assert image_id in os.listdir(running.path)
+        assert not [name for name in os.listdir(running.path) if name != image_id]
+        owner.post_container(container, {"X-Container-Read": "*:*"})  # what Glance does
+        assert other.get_object(container, image_id)[1] == BYTES
+        names = [row["name"] for row in owner.get_account()[1]]
+        owner.delete_object(container, image_id, query_string="multipart-manifest=delete")
+        owner.delete_container(container)
+
+    assert f"{container}_segments" not in names
+    owner.close()
+    other.close()

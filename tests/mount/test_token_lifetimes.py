@@ -93,7 +93,6 @@ def test_no_call_fails_in_ten_lifetimes_of_a_token(openstack: Cloud, tmp_path: P
     log = running.log.read_text()
     assert failures == []
     assert sum(calls) > 50
-    assert "token refused" not in log  # each was renewed in time, and never by a 401
     assert " ERROR " not in log
 
 

@@ -20,6 +20,7 @@ from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.container_acls import (
     PROBE,
     change_acls,
+    lets_everybody_read,
     public_changes,
     read_acls,
     reader_changes,
@@ -324,7 +325,7 @@ async def test_where_the_segments_cannot_be_opened_the_images_are_not_listed_eit
     client.put_container("c_segments", SEGMENTS_OF_OURS)
     faulty.control.inject(Fault(method="POST", target="/c_segments", status=403))
 
-    with pytest.raises(errors.AccessDeniedError):
+    with pytest.raises(errors.NotPermittedError, match="owner"):
         await change_acls(store, "c", {READ: "a:*"})
 
     assert acls_of(client) == Acls("", "")
@@ -401,10 +402,28 @@ def test_admin_tenants_that_are_missing_are_added_behind_the_others(present, cha
     assert public_changes(present, ("admin", "root"), is_public=True) == changes
 
 
+@pytest.mark.parametrize(
+    ("present", "left"),
+    [
+        (PUBLIC, ""),
+        (".r:*", ""),
+        (".r:*,.rlistings", ""),
+        ("*:*,.rlistings", ""),
+        ("*:*,foo:*", "foo:*"),
+        ("foo:*,*:*", "foo:*"),
+        (".r:*,.r:.example.com,.rlistings", ".r:.example.com,.rlistings"),
+    ],
+)
+def test_ending_public_takes_out_what_lets_everybody_in_and_nothing_else(present, left):
+    acls = Acls(present, "")
+
+    assert lets_everybody_read(acls)
+    assert public_changes(acls, (), is_public=False) == {READ: left}
+    assert not lets_everybody_read(Acls(left, ""))
+
+
 def test_ending_public_leaves_an_acl_for_others_alone():
     assert public_changes(Acls("t1:*", ""), (), is_public=False) == {}
-    assert public_changes(Acls(".r:*", ""), (), is_public=False) == {}
-    assert public_changes(Acls(PUBLIC, ""), (), is_public=False) == {READ: ""}
 
 
 # ── as attributes, with admin tenants ──────────────────────────────────────────────────

@@ -228,8 +228,11 @@ def test_a_token_with_a_storage_url_is_used_as_it_is(openstack):
     [
         ({}, "ST_AUTH"),
         ({"ST_AUTH": "http://x", "ST_USER": "a:b"}, "ST_KEY"),
-        ({"ST_AUTH": "ftp://x", "ST_USER": "a:b", "ST_KEY": "k"}, "no http"),
-        ({"OS_STORAGE_URL": "swift.example.org"}, "no http"),
+        ({"ST_AUTH": "ftp://x", "ST_USER": "a:b", "ST_KEY": "k"}, "not a URL"),
+        ({"OS_STORAGE_URL": "swift.example.org"}, "not a URL"),
+        ({"OS_STORAGE_URL": "http://[::1/v1/x"}, "not a URL"),
+        ({"OS_STORAGE_URL": "http://h:bad/v1/x"}, "not a URL"),
+        ({"OS_STORAGE_URL": "http://u:p@h/v1/x"}, "a password in it"),
     ],
 )
 def test_variables_that_do_not_make_a_login_are_told(environ, word):
@@ -288,10 +291,78 @@ clouds:
 
 
 def test_a_cloud_that_is_not_there_is_told(monkeypatch, tmp_path):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "none.yaml"))
+    file = tmp_path / "clouds.yaml"
+    file.write_text("clouds: {mine: {auth: {}}}")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
 
     with pytest.raises(errors.ConfigError, match="no cloud 'nowhere'"):
         identity_for(CloudLogin("nowhere"))
+
+
+@pytest.mark.parametrize("text", [None, "hello", "[", "a: !!python/object:os.system x"])
+def test_a_clouds_yaml_that_was_named_and_cannot_be_read_is_not_replaced_by_another(
+    monkeypatch, tmp_path, text
+):
+    file = tmp_path / "clouds.yaml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+
+    with pytest.raises(errors.ConfigError, match="OS_CLIENT_CONFIG_FILE"):
+        identity_for(CloudLogin("mine"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{auth: ~}",
+        "[]",
+        "hello",
+        "{auth: [1]}",
+        "{auth_type: nonsense}",
+        "{auth: {auth_url: 'http://['}}",
+    ],
+)
+def test_a_cloud_of_the_wrong_shape_is_one_clear_refusal(monkeypatch, tmp_path, entry):
+    file = tmp_path / "clouds.yaml"
+    file.write_text(f"clouds:\n  mine: {entry}\n")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+
+    with pytest.raises(errors.ConfigError):
+        identity_for(CloudLogin("mine"))
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    ["v3token", "token", "v3totp", "http_basic", "v3kerberos", "v2password", "nonsense"],
+)
+def test_variables_that_a_plugin_does_not_take_are_one_clear_refusal(
+    openstack, monkeypatch, plugin
+):
+    environ = openstack.environ("demo", "demo") | {"OS_AUTH_TYPE": plugin}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(errors.ConfigError, match="env:"):
+        identity_for(EnvironmentLogin(), environ)
+
+
+def test_a_password_is_used_where_there_is_a_token_beside_it(openstack, monkeypatch):
+    environ = openstack.environ("demo", "demo") | {"OS_AUTH_TOKEN": "gAAAAAnonsense"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert works(identity_for(EnvironmentLogin(), environ).access())
+
+
+def test_a_token_and_the_address_of_keystone_are_enough(openstack):
+    token = openstack.session("demo", "demo").get_token()
+    environ = {"OS_AUTH_TOKEN": token, "OS_AUTH_URL": openstack.keystone.auth_url}
+
+    identity = identity_for(EnvironmentLogin(), environ)
+
+    assert works(identity.access())
+    assert "cannot be renewed" in identity.warning
 
 
 # ── renewal ────────────────────────────────────────────────────────────────────────────

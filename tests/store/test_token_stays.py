@@ -62,14 +62,18 @@ class Server:
 class Moving:
     """An identity that is somebody else at each renewal."""
 
-    def __init__(self, *accesses: Access) -> None:
+    warning = ""
+
+    def __init__(self, *accesses: Access, was_over: bool = False) -> None:
         self.accesses = list(accesses)
+        self.was_over = was_over
 
     def access(self) -> Access:
         return self.accesses[0]
 
-    def invalidate(self, access: Access) -> None:
+    def invalidate(self, access: Access) -> bool:
         self.accesses.pop(0)
+        return self.was_over
 
     def close(self) -> None:
         pass
@@ -170,3 +174,16 @@ async def test_a_second_401_is_the_end_of_it():
                 await pool.request(Request("HEAD", "c"))
 
     assert swift.shown == ["token 0", "token 1"]
+
+
+async def test_a_token_that_ended_on_the_way_is_renewed_as_often_as_there_are_tries():
+    with Server(401) as swift:
+        accesses = [
+            Access(swift.url("AUTH_a"), {"X-Auth-Token": f"token {n}"}) for n in range(9)
+        ]
+        pool = pool_of(Moving(*accesses, was_over=True))
+        async with contextlib.aclosing(pool):
+            with pytest.raises(errors.AccessDeniedError):
+                await pool.request(Request("HEAD", "c"))
+
+    assert 2 <= len(swift.shown) <= RETRY.tries + 1

@@ -258,7 +258,7 @@ def test_a_file_may_hold_a_location_with_its_key(tmp_path):
 def test_a_file_with_a_key_that_others_can_read_is_refused(tmp_path, mode):
     path = written(tmp_path / "source", f"swift+https://p%3Au:{KEY}@h/v3\n", mode)
 
-    assert refusal(f"@{path}") == f"source @{path}: others can read it: chmod 600 {path}"
+    assert refusal(f"@{path}") == f"source @{path}: others can use it: chmod 600 {path}"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_file_does_not_name_another_file(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     assert refusal("@none") == "source @none: No such file or directory"
-    assert refusal("@") == "source @.: Is a directory"
+    assert refusal("@") == "source @.: not a file"
     (tmp_path / "latin").write_bytes(b"swift://p:\xff@h")
     assert refusal("@latin") == "source @latin: not UTF-8 text"
 
@@ -455,16 +455,36 @@ def test_keystone_is_to_trust_the_service_when_its_login_is_complete(tmp_path, l
     "lines",
     [
         f"{LOGIN}swift_store_use_trusts = false\n",
-        f"swift_store_user = service:glance\nswift_store_key = {KEY}\n",
-        "swift_store_auth_address = h\nswift_store_user = service:glance\n",
-        f"swift_store_auth_address = h\nswift_store_user = u\nswift_store_key = {KEY}\n",
-        "swift_store_auth_address = h\nswift_store_application_credential_id = i\n",
+        "swift_store_auth_address = http://keystone/v3\n",
     ],
 )
-def test_nobody_is_trusted_without_a_complete_login_or_where_trusts_are_off(tmp_path, lines):
+def test_nobody_is_trusted_without_a_login_or_where_trusts_are_off(tmp_path, lines):
     source = source_of(glance(tmp_path, f"swift_store_multi_tenant = true\n{lines}"))
 
     assert caller_of(source).service is None
+    assert caller_of(source).auth_url == "http://keystone/v3"
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        (f"swift_store_user = service:glance\nswift_store_key = {KEY}\n", "auth_address"),
+        ("swift_store_auth_address = h\nswift_store_user = service:glance\n", "key"),
+        (
+            f"swift_store_auth_address = h\nswift_store_user = u\nswift_store_key = {KEY}\n",
+            "user",
+        ),
+        (
+            "swift_store_auth_address = h\nswift_store_application_credential_id = i\n",
+            "application_credential_secret",
+        ),
+    ],
+)
+def test_half_a_login_of_the_service_is_refused(tmp_path, lines, missing):
+    message = refusal(glance(tmp_path, f"swift_store_multi_tenant = true\n{lines}"))
+
+    assert missing in message
+    assert KEY not in message
 
 
 def test_a_location_of_an_account_may_have_a_service_too():

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from contextlib import aclosing
 
 import pytest
 import trio
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Stored, Zeros
-from swiftimgfs.reading.chunks import resumable_chunks
+from swiftimgfs.reading.block_cache import Part
+from swiftimgfs.reading.chunks import fetch_whole
 from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.records import Manifest
+from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, Manifest
 from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.uploader import DirtyBudget, Uploader, WriteOptions
 from swiftimgfs.writing.writer import ImageWriter
@@ -90,12 +90,9 @@ async def content(pool, store, layout: Layout) -> bytes:
     for extent in layout.extents:
         match extent.source:
             case Stored() as source:
-                buffer = bytearray(extent.size)
-                chunks = resumable_chunks(store, source, [memoryview(buffer)], pool.retry)
-                async with aclosing(chunks):
-                    async for _ in chunks:
-                        pass
-                data += buffer
+                part = Part(("etag", 0), 0, memoryview(bytearray(extent.size)))
+                await fetch_whole(store, source, part, pool.retry)
+                data += part.view
             case Inline(piece):
                 data += piece[: extent.size]
             case Zeros():
@@ -649,7 +646,7 @@ async def test_a_lost_answer_of_a_segment_is_a_stored_segment(open_writer, fault
 
 
 async def test_writing_waits_while_too_many_bytes_wait_for_swift(open_writer, faulty, client):
-    client.put_container("c_segments")
+    client.put_container("c_segments", {SEGMENT_CONTAINER_MARK: "segments"})
     faulty.control.inject(Fault(method="PUT", target="c_segments/", delay=0.5, count=None))
     writer = open_writer()
 

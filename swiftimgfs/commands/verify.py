@@ -1,0 +1,263 @@
+"""`swiftimgfs verify`: compare images in a mount with every digest that is known of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from swiftimgfs import errors
+from swiftimgfs.commands.source import EXIT_FAILED, give_up, printable
+from swiftimgfs.verification.plan import Digest
+from swiftimgfs.verification.verifier import JOBS, Report, Verdict, Verifier, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT, as a shell says it
+FILESYSTEM_TYPE: Final = "fuse.swiftimgfs"
+MOUNTS: Final = Path("/proc/self/mountinfo")
+REFRESH_SECONDS: Final = 0.1
+
+STYLES: Final = {
+    Verdict.OK: "green",
+    Verdict.WRONG: "bold red",
+    Verdict.CANNOT: "yellow",
+    Verdict.FAILED: "red",
+}
+
+EPILOG = """
+The bytes are read through the mount, past the page cache (blocks that the mount itself still
+has are not fetched again), and compared with
+  the MD5 of each segment (of an SLO or a DLO), or of a plain image: its etag
+  os_hash_algo and os_hash_value, and the MD5, that are kept with the image, if any
+  --os-hash-value, which is what Glance shows as os_hash_value of an image
+
+One line for each image:
+  OK      everything compared is right, and that was every byte
+  WRONG   a digest differs: which, where, and what it is instead
+  CANNOT  nothing is wrong, but of some bytes there is no digest to compare with: parts of
+          objects (SLO rows with a range), bytes in a manifest, a DLO in an SLO
+  FAILED  not all of it could be read, or it was replaced meanwhile
+
+example:
+  swiftimgfs verify /mnt/images/glance
+  swiftimgfs verify --os-hash-value $(openstack image show -f value -c os_hash_value ID) \\
+      /mnt/images/glance/ID
+
+Exit status: 0 when all are OK, 1 when one is not, 2 when what was asked for cannot be
+understood, 130 after Ctrl-C.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image to verify; or what is said of a path without reading it."""
+
+    path: str
+    size: int = 0
+    report: Report | None = None
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="compare images in a mount with their digests",
+        description="Read images in a mount and compare them with every digest that is known"
+        " of them. Nothing is changed.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="an image, or a directory: all images below it"
+    )
+    parser.add_argument(
+        "--os-hash-value", metavar="HEX", help="what the digest of the one image at PATH is"
+    )
+    parser.add_argument(
+        "--os-hash-algo", metavar="NAME", help="by which algorithm (default: sha512)"
+    )
+    parser.add_argument(
+        "--jobs",
+        "-j",
+        metavar="N",
+        type=_positive,
+        default=JOBS,
+        help="read N ranges at once (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; return the exit status."""
+    try:
+        given = _given_digest(arguments)
+        _check_mounted(arguments.paths)
+        return _verify(arguments.paths, given, arguments.jobs)
+    except errors.SwiftImgFsError as failure:
+        return give_up(failure)
+    except KeyboardInterrupt:
+        print("swiftimgfs: interrupted", file=sys.stderr)  # noqa: T201
+        sys.stdout.flush()
+        os._exit(EXIT_INTERRUPTED)  # without waiting for threads, which wait for Swift
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("one at least")
+    return number
+
+
+def _given_digest(arguments: argparse.Namespace) -> Digest | None:
+    """Return the digest on the command line.
+
+    Raises:
+        ConfigError: It is none, or it is not said of which image.
+    """
+    if arguments.os_hash_value is None:
+        if arguments.os_hash_algo is not None:
+            raise errors.ConfigError("--os-hash-algo goes with --os-hash-value")
+        return None
+    if len(arguments.paths) != 1 or os.path.isdir(arguments.paths[0]):  # noqa: PTH112  # raises not
+        raise errors.ConfigError("--os-hash-value is of one image: give the path of one")
+    algorithm = (arguments.os_hash_algo or "sha512").lower()
+    digest = Digest(algorithm, arguments.os_hash_value.lower(), "--os-hash-value")
+    if problem := digest.problem():
+        raise errors.ConfigError(problem)
+    return digest
+
+
+def _check_mounted(paths: Sequence[str]) -> None:
+    """Refuse paths that exist elsewhere; one that does not exist is reported with the others.
+
+    Raises:
+        ConfigError: One is in no mount of ours.
+    """
+    devices = set(_our_devices(MOUNTS.read_text(errors="replace")))
+    for path in paths:
+        try:
+            device = os.stat(path).st_dev  # noqa: PTH116  # as the other names here
+        except OSError:
+            continue
+        if f"{os.major(device)}:{os.minor(device)}" not in devices:
+            raise errors.ConfigError(f"{path} is not in a mount of swiftimgfs")
+
+
+def _our_devices(mounts: str) -> Iterator[str]:
+    """Yield the devices, as major:minor, that are mounts of ours (proc(5), mountinfo)."""
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        # After six fields come some that may be there, and a dash that ends them.
+        if fields[fields.index("-", 6) + 1] == FILESYSTEM_TYPE:
+            yield fields[2]
+
+
+def _images_in(path: str) -> Iterator[Found]:
+    """Yield the image at a path, or all below it, by name."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # a path is printed as it was given
+        if not stat.S_ISDIR(status.st_mode):
+            yield Found(path, status.st_size)
+            return
+        with os.scandir(path) as entries:
+            names = sorted(entry.path for entry in entries)
+    except OSError as exc:
+        yield Found(path, report=failed(path, exc))
+        return
+    for name in names:
+        yield from _images_in(name)
+
+
+def _verify(paths: Sequence[str], given: Digest | None, jobs: int) -> int:
+    console = Console(highlight=False)
+    started = time.monotonic()
+    counts: Counter[Verdict] = Counter()
+    with _progress(console) as progress, contextlib.closing(Verifier(jobs)) as verifier:
+        task = progress.add_task("looking for images", total=None)
+        images = [image for path in paths for image in _images_in(path)]
+        total = sum(image.size for image in images)
+        progress.update(task, description=_counted(len(images)), total=total)
+        running = [_started(verifier, image, given) for image in images]
+        for future in running:
+            while not future.done():
+                progress.update(task, completed=verifier.bytes_read)
+                _wait(future)
+            report = future.result()
+            counts[report.verdict] += 1
+            progress.console.print(_line(report), soft_wrap=True)
+    seconds = time.monotonic() - started
+    console.print(_summary(counts, verifier.bytes_read, seconds), soft_wrap=True)
+    return 0 if counts.total() == counts[Verdict.OK] else EXIT_FAILED
+
+
+def _started(verifier: Verifier, image: Found, given: Digest | None) -> Future[Report]:
+    if image.report is None:
+        return verifier.submit(image.path, given)
+    known: Future[Report] = Future()
+    known.set_result(image.report)
+    return known
+
+
+def _wait(future: Future[Report]) -> None:
+    """Wait until it is time to draw the bar again."""
+    try:
+        future.exception(timeout=REFRESH_SECONDS)
+    except TimeoutError:
+        return
+
+
+# ── what is shown ──────────────────────────────────────────────────────────────────────
+
+
+def _progress(console: Console) -> Progress:
+    """Return a bar of bytes, where there is a terminal to draw it on."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    )
+
+
+def _line(report: Report) -> Text:
+    verdict = Text(f"{report.verdict.value:<7}", style=STYLES[report.verdict])
+    return verdict + Text(f" {printable(report.path)}: {printable(report.text)}")
+
+
+def _counted(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
+
+
+def _summary(counts: Counter[Verdict], size: int, seconds: float) -> Text:
+    parts = [f"{counts[v]} {v.value}" for v in Verdict if counts[v]]
+    speed = decimal(int(size / max(seconds, 0.001)))
+    return Text(
+        f"{_counted(counts.total())}: {', '.join(parts) or 'nothing to verify'};"
+        f" {decimal(size)} in {seconds:.1f} s ({speed}/s)"
+    )

@@ -1,0 +1,206 @@
+"""Blocks of stored objects on a local disk: a remount finds them, mounts of a host share them.
+
+A block is keyed by the etag and the size of its object and by its number, never by a name: it
+is as good after a rename, for another image with the same segment, for another mount. Each
+is a file of its own (`block_files`), because a file can be made whole and removed whole while
+others read, with nothing to mend after a `kill -9`. One large file of many blocks gains 7 µs of
+a hit's 300 (no open, fstat, utime, close) and nothing on blocks that are new, and it would need
+an index that all mounts agree on; sparse files per segment could not give back a block's space
+(Python has no fallocate to punch holes with), only a segment's.
+
+What holds, with any number of threads and processes, killed at any moment:
+
+1. The blocks of the directory take at most `limit` bytes, of the limit of who writes: room is
+   made, and noted in the ledger, before a byte is written, all under one lock. A ledger that
+   is wrong is wrong on the safe side until the next count.
+2. `get` never gives what `put` was not given: a file that is cut or damaged fails its checksum
+   and is removed. No fsync: what a power failure ate, fails too. To remove is all that `get`
+   waits for a lock for.
+3. The least recently used block goes first, whichever mount used it. A count of the
+   directory finds the oldest 16,384; which of them was used since is passed over.
+4. A twentieth of the filesystem stays free: when others fill it, blocks go.
+5. Trouble costs blocks and never a read. After a failure nothing is put for a while.
+
+CRC-32 is the checksum, because it meets chance and not malice here (who may write the
+directory is us) and is the fastest in the standard library. One MiB takes, in µs, on the
+Xeon this was written on: zlib.crc32 181, adler32 263 (and weak on short blocks), sha1 468,
+sha256 533 (both with SHA instructions), blake2b 960, md5 1210.
+
+Lock order: the threads' lock, then the directory's. Both are waited for `_PATIENCE` at the
+longest, because a mount may be frozen while it holds one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import math
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs.reading.block_files import (
+    LARGEST_BLOCK,
+    BlockFile,
+    BlockFiles,
+    Found,
+    cost_of,
+    name_of,
+    trailer_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+DISK_BLOCK: Final = LARGEST_BLOCK
+
+# So many go before the directory is counted again: that takes 0.4 s of 100,000 blocks, 26 µs
+# of each put, and these take 3 MB.
+_VICTIMS: Final = 16384
+_PATIENCE: Final = 0.5
+_REST: Final = 10.0
+_WARNING_INTERVAL: Final = 60.0
+
+
+class DiskCache:
+    """Blocks in a directory, for worker threads."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        """Open `directory`, made if need be, and bring what is there under `limit` bytes.
+
+        Raises:
+            ConfigError: It is no directory of ours alone, or cannot be made or written.
+        """
+        self._files = BlockFiles(directory)
+        self._path: Final = directory
+        self._limit: Final = limit
+        self._threads_lock = threading.Lock()
+        self._victims: deque[BlockFile] = deque()
+        self._rest_until = self._silent_until = -math.inf
+        self._is_open = True
+        self._attempt(self._trim)
+
+    def close(self) -> None:
+        """Let go of the directory, when no other thread uses this any more; all is a miss then."""
+        self._is_open = False
+        self._files.close()
+
+    def get(self, etag: str, object_size: int, index: int, buffer: memoryview) -> bool:
+        """Fill `buffer` with a block; return False when it is not there, or was damaged.
+
+        Args:
+            etag: Of the object that has the block, of any form.
+            object_size: In bytes.
+            index: Number of the block in the object.
+            buffer: As long as the block. After False anything may be in it.
+        """
+        assert len(buffer) == _size_of(object_size, index)  # noqa: S101  # not a damaged file
+        if not self._is_open:
+            return False
+        name = name_of(etag, object_size, index)
+        try:
+            found = self._files.read(name, buffer)
+        except OSError as failure:
+            self._warn(failure)
+            return False
+        if found is Found.DAMAGED:
+            log.info("damaged block removed directory=%s file=%s", self._path, name)
+            self._attempt(lambda: self._remove(name))
+        return found is Found.INTACT
+
+    def put(self, etag: str, object_size: int, index: int, data: memoryview) -> None:
+        """Keep a block, if that can be done: a failure is logged and told to nobody."""
+        assert len(data) == _size_of(object_size, index)  # noqa: S101  # see `get`
+        is_resting = time.monotonic() < self._rest_until
+        if is_resting or not self._is_open or cost_of(len(data)) > self._limit:
+            return
+        name = name_of(etag, object_size, index)
+        trailer = trailer_of(name, data)
+        self._attempt(lambda: self._write(name, data, trailer))
+
+    def _trim(self) -> None:
+        used = self._make_room(self._count(), self._limit)
+        self._files.note_used(used)
+        log.info("disk cache directory=%s used=%d limit=%d", self._path, used, self._limit)
+
+    def _write(self, name: str, data: memoryview, trailer: bytes) -> None:
+        if self._files.has(name):  # another mount was quicker
+            return
+        used = self._used()
+        cost = cost_of(len(data))
+        target = min(self._limit, used + self._files.room()) - cost
+        used = self._make_room(used, target)
+        if used > target:
+            self._files.note_used(used)
+            raise OSError("the filesystem is nearly full")
+        self._files.note_used(used + cost)
+        try:
+            self._files.write(name, data, trailer)
+        except OSError:
+            self._files.note_used(used)
+            raise
+
+    def _remove(self, name: str) -> None:
+        self._files.note_used(self._used() - self._files.remove(name))
+
+    def _used(self) -> int:
+        used = self._files.used()
+        return self._count() if used is None else used
+
+    def _make_room(self, used: int, target: int) -> int:
+        """Remove blocks until `target` bytes are used, or none is left; return what is used."""
+        while used > target:
+            if self._victims:
+                oldest = self._victims.popleft()
+                used -= self._files.remove(oldest.name, stamp=oldest.stamp)
+                continue
+            used = self._count()
+            if not self._victims:
+                break
+        return used
+
+    def _count(self) -> int:
+        """Find the oldest blocks; return the bytes that all of them take."""
+        used = 0
+
+        def adding_up() -> Iterator[BlockFile]:
+            nonlocal used
+            for block in self._files.blocks():
+                used += block.cost
+                yield block
+
+        self._victims = deque(heapq.nsmallest(_VICTIMS, adding_up()))
+        return used
+
+    def _attempt(self, change: Callable[[], None]) -> None:
+        """Do what changes the directory under both locks, or fail with no more than a warning."""
+        if not self._threads_lock.acquire(timeout=_PATIENCE):
+            self._give_up(BlockingIOError("another thread still writes"))
+            return
+        try:
+            with self._files.locked(_PATIENCE):
+                change()
+        except OSError as failure:
+            self._give_up(failure)
+        finally:
+            self._threads_lock.release()
+
+    def _give_up(self, failure: OSError) -> None:
+        """Leave the disk alone for a while: who has to wait for it is a reader in the end."""
+        self._rest_until = time.monotonic() + _REST
+        self._warn(failure)
+
+    def _warn(self, failure: OSError) -> None:
+        """Log that the disk fails us, not more often than once a minute."""
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + _WARNING_INTERVAL
+            log.warning("disk cache fails directory=%s reason=%s", self._path, failure)
+
+
+def _size_of(object_size: int, index: int) -> int:
+    return min(DISK_BLOCK, object_size - index * DISK_BLOCK)

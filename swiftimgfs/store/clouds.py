@@ -1,0 +1,181 @@
+"""clouds.yaml, and the `OS_*` variables that mean the same, through openstacksdk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keystoneauth1.exceptions
+import openstack.config
+import openstack.exceptions
+import yaml
+
+from swiftimgfs import errors
+from swiftimgfs.store.auth import KeystoneIdentity
+from swiftimgfs.store.location import check_service_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from keystoneauth1.session import Session
+    from openstack.config.cloud_region import CloudRegion
+
+    from swiftimgfs.store.auth import EndpointOptions, Identity, TransportOptions
+
+FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
+OBJECT_STORE = "object-store"
+# Somebody who has a password needs no token, and the password's plugin takes none.
+_TOKENS = ("OS_AUTH_TOKEN", "OS_TOKEN")
+
+
+def region_of_cloud(
+    cloud: str, region: str | None = None, key: str | None = None
+) -> CloudRegion:
+    """Return a cloud of clouds.yaml, with `key` for the secret that its entry leaves out.
+
+    Raises:
+        ConfigError: There is none of that name, or its entry cannot be understood.
+    """
+    _check_file()
+    with _understood(f"cloud {cloud}"):
+        # With the variables: one of them says where clouds.yaml is.
+        config = openstack.config.OpenStackConfig(load_envvars=True, pw_func=_asked(key))
+        if cloud not in config.get_cloud_names():
+            raise errors.ConfigError(f"no cloud {cloud[:80]!r} in clouds.yaml (and not env:)")
+        return config.get_one(cloud=cloud, **_named(region))
+
+
+def region_of_environment(region: str | None = None, key: str | None = None) -> CloudRegion:
+    """Return what the variables say; `OS_CLOUD` among them does not count.
+
+    Raises:
+        ConfigError: They cannot be understood.
+    """
+    # A variable OS_CLOUD would make openstacksdk read clouds.yaml: env: means the variables.
+    with _understood("env:"), _without("OS_CLOUD", *(() if _wants_token() else _TOKENS)):
+        config = openstack.config.OpenStackConfig(
+            load_yaml_config=False, load_envvars=True, pw_func=_asked(key)
+        )
+        return config.get_one(**_named(region))
+
+
+def missing_key(region: CloudRegion, where: str) -> str | None:
+    """Return whose password is missing, None when nobody's."""
+    auth = region.config.get("auth") or {}
+    user = auth.get("username") or auth.get("user_id")
+    lacks = _is_password_login(region.config) and user and not auth.get("password")
+    return f"{user} {where}" if lacks else None
+
+
+def of_region(
+    region: CloudRegion, what: str, endpoint: EndpointOptions, transport: TransportOptions
+) -> tuple[Identity, TransportOptions]:
+    """Return the identity of a cloud, and how its servers are talked to.
+
+    Raises:
+        ConfigError: Something that its plugin takes is missing, or not to be understood.
+    """
+    auth = region.config.get("auth") or {}
+    if auth.get("auth_url"):
+        check_service_url(f"{what.removesuffix(':')}: auth_url", str(auth["auth_url"]))
+    _check_password(what, region.config)
+    with _understood(what):
+        session = region.get_session()
+    transport = _transport_of(session, transport)
+    session.timeout = transport.timeout
+    session.verify = False if transport.insecure else transport.cacert or True
+    identity = KeystoneIdentity(
+        session,
+        replace(
+            endpoint,
+            storage_url=endpoint.storage_url or region.get_endpoint(OBJECT_STORE) or None,
+            region=endpoint.region or region.get_region_name() or None,
+            interface=endpoint.interface or region.get_interface(OBJECT_STORE),
+            service_type=endpoint.service_type or region.get_service_type(OBJECT_STORE),
+        ),
+    )
+    return identity, transport
+
+
+def _check_file() -> None:
+    """Refuse a file that was named and cannot be used: openstacksdk would take another one."""
+    name = os.environ.get(FILE_VARIABLE)
+    if not name:
+        return
+    try:
+        found = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        reason = getattr(exc, "strerror", None) or "not YAML"
+        raise errors.ConfigError(f"{FILE_VARIABLE}={name}: {reason}") from None
+    if not isinstance(found, dict):
+        raise errors.ConfigError(f"{FILE_VARIABLE}={name}: no clouds in it")
+
+
+@contextlib.contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Raise whatever openstacksdk and the plugins make of bad settings as one clear line."""
+    try:
+        yield
+    except (
+        openstack.exceptions.ConfigException,
+        keystoneauth1.exceptions.ClientException,
+    ) as exc:
+        raise errors.ConfigError(f"{what}: {exc}") from exc
+    except TypeError as exc:  # a plugin's constructor: what it lacks, or does not take
+        reason = str(exc).rpartition("__init__() ")[2]
+        raise errors.ConfigError(f"{what}: its auth_type: {reason}") from None
+    except (ValueError, AttributeError, KeyError, RecursionError) as exc:
+        reason = f"its settings cannot be understood ({type(exc).__name__})"
+        raise errors.ConfigError(f"{what}: {reason}") from None
+
+
+@contextlib.contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """Hide variables from openstacksdk, which reads the process's own."""
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _wants_token() -> bool:
+    return "token" in os.environ.get("OS_AUTH_TYPE", "")
+
+
+def _asked(key: str | None) -> Any:  # noqa: ANN401  # a function, or nothing
+    return (lambda _prompt: key) if key else None
+
+
+def _named(region: str | None) -> dict[str, str]:
+    return {"region_name": region} if region else {}
+
+
+def _transport_of(session: Session, transport: TransportOptions) -> TransportOptions:
+    """Return how a cloud's servers are talked to: as was asked for, else as its entry says."""
+    if not transport.insecure and transport.cacert is None:
+        cacert = session.verify if isinstance(session.verify, str) else None
+        transport = replace(transport, cacert=cacert, insecure=session.verify is False)
+    certificate = session.cert if isinstance(session.cert, tuple) else (session.cert, None)
+    return replace(transport, certificate=certificate[0], certificate_key=certificate[1])
+
+
+def _is_password_login(settings: Mapping[str, Any]) -> bool:
+    return settings.get("auth_type") in {None, "", "password", "v3password"}
+
+
+def _check_password(what: str, settings: Mapping[str, Any]) -> None:
+    """Refuse half a password login, which keystoneauth1 meets with a bare Exception, later."""
+    if not _is_password_login(settings):
+        return
+    auth = settings.get("auth") or {}
+    missing = [] if auth.get("username") or auth.get("user_id") else ["username"]
+    missing += [] if auth.get("password") else ["password"]
+    if missing:
+        verb = "OS_* variables give" if what == "env:" else "auth has"
+        raise errors.ConfigError(
+            f"{what.removesuffix(':')}: {verb} no {' and no '.join(missing)}"
+        )

@@ -1,0 +1,97 @@
+"""The bytes that are read: files in memory, made once for a run and only if needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MIB = 1024 * 1024
+PLAIN = "plain"
+QCOW2 = "disk.qcow2"
+# As large as a quarter of the plain one; the jobs with several files read different ones.
+PARTS = tuple(f"part.{number}" for number in range(8))
+# The same bytes as the plain one's, stored in segments.
+SLO, DLO = "slo", "dlo"
+MANY = "many"
+MANY_SEGMENTS = 100
+MANY_SEGMENT_SIZE = 4 * MIB
+# Of all files, as swift.lua says it too: 2026-11-22T10:00:00.
+WRITTEN = 1795341600
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file in memory, to be served as an object of its name."""
+
+    name: str
+    path: Path
+    size: int
+    md5: str
+
+
+class Images:
+    """The files in one directory; `size` is that of the plain one, in bytes."""
+
+    def __init__(self, directory: Path, size: int) -> None:
+        self.size = size
+        self._directory = directory
+        self._made: dict[str, Image] = {}
+
+    def make(self, names: Iterable[str]) -> list[Image]:
+        """Return the images of these names."""
+        return [self.get(name) for name in names]
+
+    def get(self, name: str) -> Image:
+        """Return an image, which is made at the first call; large ones share their bytes."""
+        name = PLAIN if name in {SLO, DLO} else name
+        if name not in self._made:
+            path = self._directory / name
+            if name == QCOW2:
+                self._make_qcow2(path)
+            else:
+                _write_noise(path, self._size_of(name))
+            self._made[name] = _image_of(path)
+        return self._made[name]
+
+    def _size_of(self, name: str) -> int:
+        if name == MANY:
+            return MANY_SEGMENTS * MANY_SEGMENT_SIZE
+        return self.size // 4 if name in PARTS else self.size
+
+    def _make_qcow2(self, path: Path) -> None:
+        """Make a disk of `size` of which a quarter holds data, a stripe in every four."""
+        raw = path.with_suffix(".raw")
+        stripe = max(self.size // 256, 64 * 1024)
+        with raw.open("wb") as file:
+            file.truncate(self.size)
+            for offset in range(0, self.size, 4 * stripe):
+                file.seek(offset)
+                file.write(_noise(offset, stripe))
+        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        raw.unlink()
+
+
+def _write_noise(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        for offset in range(0, size, MIB):
+            file.write(os.urandom(min(MIB, size - offset)))
+
+
+def _noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def _image_of(path: Path) -> Image:
+    os.utime(path, (WRITTEN, WRITTEN))
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    return Image(path.name, path, path.stat().st_size, md5)
