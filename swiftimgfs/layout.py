@@ -26,6 +26,7 @@ class Stored:
         etag: The MD5 of its bytes (a segment, a plain image), without quotes.
         start: The first byte of it that belongs to the image.
         object_size: Bytes of the whole object, whatever part of it the image uses.
+        is_manifest: It is a large object read as one: its etag is no MD5, and looks like one.
     """
 
     container: str
@@ -33,6 +34,7 @@ class Stored:
     etag: str
     start: int
     object_size: int
+    is_manifest: bool = False
 
     def advance(self, count: int) -> Stored:
         """Return the same object, `count` bytes further in."""

@@ -247,7 +247,7 @@ def key_of(source: Stored) -> ObjectKey:
 
     An etag that is no MD5 says nothing about bytes elsewhere, so the name is added.
     """
-    if _MD5.fullmatch(source.etag):
+    if _MD5.fullmatch(source.etag) and not source.is_manifest:
         return source.etag, source.object_size
     return f"{source.etag} {source.container}/{source.object}", source.object_size
 

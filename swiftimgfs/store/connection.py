@@ -15,8 +15,9 @@ import functools
 import http
 import logging
 import os
+import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import swiftclient
 import swiftclient.client
@@ -31,7 +32,7 @@ from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from swiftimgfs.store.auth import Identity, TransportOptions
+    from swiftimgfs.store.auth import Access, Identity, TransportOptions
     from swiftimgfs.store.wire import Sink
 
 log = logging.getLogger(__name__)
@@ -102,31 +103,37 @@ class ConnectionPool:
             StoreUnavailableError: The connection broke; what arrived until then is good.
         """
         async with self._slots:
-            attempt = _Attempt(sink)
-            try:
-                await self._watched(request, expected, attempt, patience)
-            except TokenRefusedError:
-                log.info("token refused, asking for another request=%s", request)
-                await self._watched(request, expected, attempt, patience)
+            for attempt in range(1, self.retry.tries + 1):
+                try:
+                    await self._watched(request, expected, _Attempt(sink), patience)
+                except TokenRefusedError as failure:
+                    if (attempt > 1 and not failure.was_over) or attempt == self.retry.tries:
+                        raise
+                    log.info("token refused, asking for another request=%s", request)
+                else:
+                    return
 
     async def _watched(
         self, request: Request, expected: str, attempt: _Attempt, patience: float
     ) -> None:
         """Run the try in a thread, and cut its connection when it falls silent."""
         call = functools.partial(self._fetch, request, expected, attempt)
+        failure: errors.SwiftImgFsError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cut_when_silent, attempt, patience, str(request))
             try:
                 await self.run_in_thread(call, str(request), self.retry.deadline(request))
-            except errors.StoreUnavailableError as failure:
-                if attempt.was_cut:
-                    raise errors.StalledError(
-                        f"{request}: nothing came for {patience:.0f} s"
-                    ) from failure
-                raise
+            except errors.SwiftImgFsError as exc:
+                failure = exc  # raised here, it would leave the nursery in a group
             finally:
                 attempt.end()
                 nursery.cancel_scope.cancel()
+        if failure is not None and attempt.was_cut and failure.is_transient:
+            raise errors.StalledError(
+                f"{request}: nothing came for {patience:.0f} s"
+            ) from failure
+        if failure is not None:
+            raise failure
         if attempt.wire is not None:
             self._wires.append(attempt.wire)
 
@@ -222,7 +229,7 @@ class ConnectionPool:
                     headers = {**access.headers, **request.headers}
                     response = wire.get(wire.account + request.target, headers)
                     if response.status == http.HTTPStatus.UNAUTHORIZED:
-                        self._identity.invalidate(access)
+                        self._refused(access, failure_of(response, what), what)
                     _check_range(response, expected, what)
                     fill(response, attempt, what)
                 except BaseException:
@@ -240,6 +247,11 @@ class ConnectionPool:
             fill(response.raw, attempt, str(request))
         finally:
             connection.close()
+
+    def _refused(self, access: Access, exc: swiftclient.ClientException, what: str) -> NoReturn:
+        refusal = TokenRefusedError(str(failure_of_status(exc, what)))
+        refusal.was_over = self._identity.invalidate(access)
+        raise refusal
 
     def _wire_to(self, storage_url: str) -> Wire:
         while self._wires:
@@ -273,8 +285,8 @@ class ConnectionPool:
             raise
         if response.status == http.HTTPStatus.UNAUTHORIZED:
             connection.close()
-            was_over = self._identity.invalidate(access)
-            raise _token_refusal(request, response, was_over=was_over)
+            exc = swiftclient.ClientException.from_response(response, str(request), b"")
+            self._refused(access, exc, str(request))
         return connection, response
 
 
@@ -286,6 +298,7 @@ class _Attempt:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._lock = threading.Lock()  # what arrives after the end is nobody's
         self._is_over = False
         self.is_done = False
         self.was_cut = False
@@ -298,13 +311,15 @@ class _Attempt:
 
     def arrived(self, count: int) -> None:
         """Say that `count` bytes more are in place."""
-        self.arrivals += 1
-        if not self._is_over:
-            self._sink.arrived(count)
+        with self._lock:
+            self.arrivals += 1
+            if not self._is_over:
+                self._sink.arrived(count)
 
     def end(self) -> None:
         """Let the thread go, if it has not ended yet."""
-        self._is_over = True
+        with self._lock:
+            self._is_over = True
         if not self.is_done:
             self._sink.abandon()
             if self.wire is not None:
@@ -323,9 +338,6 @@ async def _cut_when_silent(attempt: _Attempt, patience: float, what: str) -> Non
 
 def _check_range(response: http.client.HTTPResponse, expected: str, what: str) -> None:
     """Refuse an answer that is not the range that was asked for."""
-    if response.status == http.HTTPStatus.UNAUTHORIZED:
-        exc = failure_of(response, what)
-        raise TokenRefusedError(str(failure_of_status(exc, what))) from exc
     if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
         raise failure_of(response, what)
     is_partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
@@ -352,12 +364,3 @@ def _raise_for_status(
     if response.status < http.HTTPStatus.MULTIPLE_CHOICES:  # a redirection is not followed
         return
     raise swiftclient.ClientException.from_response(response, str(request), body)
-
-
-def _token_refusal(
-    request: Request, response: swiftclient.client.requests.Response, *, was_over: bool
-) -> TokenRefusedError:
-    exc = swiftclient.ClientException.from_response(response, str(request), b"")
-    refusal = TokenRefusedError(str(failure_of_status(exc, str(request))))
-    refusal.was_over = was_over
-    return refusal

@@ -388,7 +388,8 @@ def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def through_manifest(info: ImageInfo) -> Layout:
     """Return an image as one object, whatever it is made of: as a GET of its name gives it."""
-    return Layout([(info.size, whole_object(info))])
+    source = replace(whole_object(info), is_manifest=info.manifest is not None)
+    return Layout([(info.size, source)])
 
 
 def whole_object(info: ImageInfo) -> Stored:

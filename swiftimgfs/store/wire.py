@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import io
 import select
 import socket
 import ssl
@@ -140,11 +141,33 @@ def fill(response: http.client.HTTPResponse, sink: Filling, what: str) -> None:
     Raises:
         BrokenBodyError: The body ended early.
     """
+    is_first = True
     while rest := sink.rest():
-        count = response.readinto(rest[:CHUNK])
+        count = _read_some(response, rest[:CHUNK], is_first=is_first)
+        is_first = False
         if not count:
             raise errors.BrokenBodyError(f"{what}: the body ended early")
         sink.arrived(count)
+
+
+def _read_some(
+    response: http.client.HTTPResponse, buffer: memoryview, *, is_first: bool
+) -> int:
+    """Return how many bytes were read: what has come, at least one, none at the end.
+
+    `readinto` of a response waits until all of the buffer is full: a slow line would look like
+    a silent one, and who needs only the first bytes would wait for a megabyte. `readinto1` of
+    the file below it does not, but for what came with the headers.
+    """
+    body = getattr(response, "fp", None)
+    if not isinstance(body, io.BufferedReader) or not response.length:
+        return response.readinto(buffer)
+    ready = len(body.peek()) if is_first else CHUNK
+    count = body.readinto1(buffer[: min(ready, response.length)])
+    response.length -= count
+    if count and not response.length:
+        response.close()  # the connection stays
+    return count
 
 
 def failure_of(response: http.client.HTTPResponse, what: str) -> swiftclient.ClientException:

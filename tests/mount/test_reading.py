@@ -33,7 +33,7 @@ def upload(swift: FaultySwift, container: str, file: Path, *arguments: str) -> N
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     file = tmp_path / "image.raw"
-    file.write_bytes(random.Random(1).randbytes(3_000_001))
+    file.write_bytes(os.urandom(3_000_001))  # bytes that no cache has seen
     return file
 
 
