@@ -25,6 +25,7 @@ from swiftimgfs import cli
 from swiftimgfs.verification import facts, verifier
 from swiftimgfs.verification.plan import Check, Digest, Facts, Segment, plan_of
 from tests.support.fault_control import Fault
+from tests.support.mounts import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import swiftclient
 
     from tests.support.embedded_swift import FaultySwift
-    from tests.support.mounts import Mounted
 
 pytestmark = pytest.mark.mount
 
@@ -50,8 +50,15 @@ def client(swift: FaultySwift) -> Iterator[swiftclient.Connection]:
 
 
 @pytest.fixture
-def directory(mount: Mounted, container: str) -> Path:
-    return mount.path / container
+def directory(swift: FaultySwift, container: str, tmp_path: Path) -> Iterator[Path]:
+    """Return a container in a mount of its own: what one test read is in no other's cache.
+
+    It does not verify by itself: what it gave would be an error, and not wrong.
+    """
+    options = "segment_size=64K,large_object_size=256K,attr_timeout=0,list_timeout=0,timeout=10"
+    (tmp_path / "own").mkdir()
+    with mounted(tmp_path / "own", swift.swift.environ(), f"{options},verify=off") as running:
+        yield running.path / container
 
 
 Told = tuple[int, str, str]
@@ -258,14 +265,14 @@ def test_the_segment_that_differs_is_named(
     container = directory.name
     put_image(client, container, kind, **digest)
     swift.control.inject(Fault(method="GET", target="/parts/2$", count=None, corrupt_at=0))
-    got = md5(bytes([PARTS[2][0] ^ 0xFF]) + PARTS[2][1:])
 
     [line] = verify(directory / "image", status=1)
 
     where = f"segment {container}/parts/2, 500000 bytes at 1000000"
     more = " (and 1 more)" if digest else ""
-    expected = f"{where}: md5 is {got}, not {md5(PARTS[2])}{more}"
-    assert line == f"WRONG   {directory}/image: {expected}"
+    # The fault is in each GET of the segment, and how many there are is the mount's affair.
+    assert line.startswith(f"WRONG   {directory}/image: {where}: md5 is ")
+    assert line.endswith(f", not {md5(PARTS[2])}{more}")
 
 
 @kinds
@@ -447,11 +454,11 @@ def test_an_image_that_swift_does_not_give_fails(
     verify: Verify,
 ) -> None:
     put_image(client, container, "slo")
-    swift.control.inject(Fault(method="GET", target="/parts/3$", count=None, status=403))
+    swift.control.inject(Fault(method="GET", target="/parts/3$", count=None, status=404))
 
     [line] = verify(directory / "image", status=1)
 
-    assert line.startswith(f"FAILED  {directory}/image: EACCES: Permission denied, reading at ")
+    assert line.startswith(f"FAILED  {directory}/image: ESTALE: Stale file handle, reading at ")
 
 
 def test_a_segment_overwritten_behind_an_slo_is_stale(
