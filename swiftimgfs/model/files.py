@@ -211,6 +211,8 @@ class OpenFiles:
         image = self._current.get(inode)
         if image is not None and image.writer is not None:
             await image.writer.truncate(size)
+            if not any(h.has_changed for h in self._handles.all() if h.image is image):
+                await self._commit(image)  # no handle's close would
             return
         self.check_may_change(inode)
         current = await self._current_version(inode)

@@ -242,12 +242,17 @@ class BlockCache:
                 return
 
 
+def is_md5(etag: str) -> bool:
+    """Return whether an etag can be the MD5 of bytes."""
+    return _MD5.fullmatch(etag) is not None
+
+
 def key_of(source: Stored) -> ObjectKey:
     """Return what the object of `source` is known by: its bytes, wherever they are stored.
 
     An etag that is no MD5 says nothing about bytes elsewhere, so the name is added.
     """
-    if _MD5.fullmatch(source.etag) and not source.is_manifest:
+    if is_md5(source.etag) and not source.is_manifest:
         return source.etag, source.object_size
     return f"{source.etag} {source.container}/{source.object}", source.object_size
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.reading.block_cache import key_of
+from swiftimgfs.reading.block_cache import is_md5, key_of
 from swiftimgfs.reading.chunks import fetch_whole
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ log = logging.getLogger(__name__)
 
 # How long a segment that was found wrong is refused: then Swift may have repaired it.
 REFUSAL_SECONDS: Final = 60.0
-_MD5 = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
@@ -119,7 +117,7 @@ class Verifier:
 
     def expect(self, part: Part) -> None:
         """Take note of a part that is about to be fetched; hold it back if it is the last."""
-        if not self._is_on or not _MD5.fullmatch(part.key[0]):
+        if not self._is_on or not is_md5(part.key[0]):
             return
         check = self._checks.get(part.key)
         if part.start == 0 and (check is None or check.is_idle):

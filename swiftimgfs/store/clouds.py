@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
 OBJECT_STORE = "object-store"
 # Somebody who has a password needs no token, and the password's plugin takes none.
-_TOKENS = ("OS_AUTH_TOKEN", "OS_TOKEN")
+TOKEN_VARIABLES = ("OS_AUTH_TOKEN", "OS_TOKEN")
 
 
 def region_of_cloud(
@@ -55,7 +55,10 @@ def region_of_environment(region: str | None = None, key: str | None = None) -> 
         ConfigError: They cannot be understood.
     """
     # A variable OS_CLOUD would make openstacksdk read clouds.yaml: env: means the variables.
-    with _understood("env:"), _without("OS_CLOUD", *(() if _wants_token() else _TOKENS)):
+    with (
+        _understood("env:"),
+        _without("OS_CLOUD", *(() if _wants_token() else TOKEN_VARIABLES)),
+    ):
         config = openstack.config.OpenStackConfig(
             load_yaml_config=False, load_envvars=True, pw_func=_asked(key)
         )

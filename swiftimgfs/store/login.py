@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # A password that was typed at a prompt, or that somebody has set for us.
 KEY_VARIABLE = "SWIFTIMGFS_KEY"
-TOKEN_VARIABLES = ("OS_AUTH_TOKEN", "OS_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ def _legacy_reference(environ: Mapping[str, str]) -> AccountReference:
 
 
 def _token_in(environ: Mapping[str, str]) -> str:
-    name = next((name for name in TOKEN_VARIABLES if environ.get(name)), None)
+    name = next((name for name in clouds.TOKEN_VARIABLES if environ.get(name)), None)
     token = environ[name].strip() if name else ""
     if not (token.isascii() and token.isprintable()):
         raise errors.ConfigError(f"env: {name} is no token")

@@ -14,8 +14,6 @@ from swiftimgfs import errors
 from swiftimgfs.store.location import check_service_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from swiftimgfs.store.location import Location
 
 DEFAULT_DOMAIN = "default"  # the id of Keystone's first domain
@@ -115,18 +113,3 @@ class AccountReference:
 def reference_of_location(location: Location) -> AccountReference:
     """Return the login that a location with a user in it stands for."""
     return AccountReference("", location.url, location.user, location.key).with_domains()
-
-
-def reference_named(
-    references: Mapping[str, AccountReference], name: str, where: str
-) -> AccountReference:
-    """Return the reference of that name, fit to log in.
-
-    Raises:
-        ConfigError: There is none, or it is incomplete; `where` says where it was sought.
-    """
-    if name not in references:
-        known = ", ".join(sorted(references)) or "none"
-        raise errors.ConfigError(f"no reference {name!r} in {where}, which has: {known}")
-    references[name].check()
-    return references[name]

@@ -44,6 +44,24 @@ def test_who_only_looks_at_an_image_that_is_being_written_does_not_store_a_half(
     client.close()
 
 
+def test_a_truncation_by_name_is_stored_though_only_a_reader_has_the_image_open(
+    mount: Mounted, swift: FaultySwift, container: str
+) -> None:
+    path = mount.path / container / "image"
+    path.touch()
+    writer = os.open(path, os.O_WRONLY)
+    reader = os.open(path, os.O_RDWR)
+    os.write(writer, b"0123456789")
+    os.close(writer)
+
+    os.truncate(path, 4)
+    os.close(reader)
+
+    client = swift.connect()
+    assert client.get_object(container, "image")[1] == b"0123"
+    client.close()
+
+
 def test_an_image_that_is_renamed_while_it_is_written_is_not_stored_by_halves(
     mount: Mounted, swift: FaultySwift, container: str
 ) -> None:

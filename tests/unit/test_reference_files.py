@@ -13,7 +13,6 @@ from swiftimgfs.errors import ConfigError
 from swiftimgfs.store.location import parse_mount_location
 from swiftimgfs.store.references import (
     AccountReference,
-    reference_named,
     reference_of_location,
 )
 
@@ -376,14 +375,3 @@ def test_a_location_with_a_user_is_a_login_without_a_name():
     assert (reference.name, reference.auth_url) == ("", "http://h:5000/v3")
     assert (reference.user, reference.key) == ("p:u", KEY)
     assert domains(reference) == DEFAULT_DOMAINS
-
-
-def test_a_reference_is_looked_up_by_name():
-    login = AccountReference("ref1", "h", "p:u", KEY)
-    references = {"ref1": login, "half": AccountReference("half", "h")}
-
-    assert reference_named(references, "ref1", "here") == login
-    with pytest.raises(ConfigError, match="no reference 'x' in here, which has: half, ref1"):
-        reference_named(references, "x", "here")
-    with pytest.raises(ConfigError, match="reference half has no user and no key"):
-        reference_named(references, "half", "here")
