@@ -20,6 +20,7 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.fuse.operations import ImageOperations
+from swiftimgfs.fuse.read_ahead import raise_read_ahead
 from swiftimgfs.model.directories import Directories
 from swiftimgfs.model.files import OpenFiles
 from swiftimgfs.model.filesystem import ImageFilesystem
@@ -211,10 +212,12 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     options = {f"fsname={name}", "subtype=swiftimgfs", "default_permissions"}
     options |= {"ro"} if config.is_read_only else set()
     options |= {"allow_other"} if config.is_for_all else set()
+    mountpoint = config.mountpoint.resolve()  # later that would be a request to ourselves
     try:
-        pyfuse3.init(operations, str(config.mountpoint), options)
+        pyfuse3.init(operations, str(mountpoint), options)
     except RuntimeError as exc:
         raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
+    raise_read_ahead(mountpoint)
 
 
 async def _terminate_on(signals: AsyncIterator[int]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.config.memory import default_memory_limit
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.fuse.attributes import Presentation
@@ -24,6 +25,9 @@ from swiftimgfs.writing.uploader import WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# What of its memory a mount leaves for itself: of 512 MiB about what Python and the clients take.
+PROGRAM_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +113,14 @@ def load_config(
         ConfigError: Something that was given cannot be understood; the message says what.
     """
     store, settings = load_store_config(source, options, config_file)
-    memory, segment_size = settings["memory_limit"], settings["segment_size"]
+    memory = settings["memory_limit"] or default_memory_limit()
+    segment_size = settings["segment_size"]
     return Config(
         store=store,
         mountpoint=Path(mountpoint).absolute(),
         is_read_only=settings["ro"],
         is_for_all=settings["allow_other"],
-        cache_limit=memory // 2,
+        cache_limit=memory - memory // PROGRAM_SHARE,
         log_file=settings["log_file"],
         admin_tenants=tuple(settings["swift_store_admin_tenants"]),
         presentation=_presentation(settings),
@@ -131,7 +136,7 @@ def load_config(
         writing=WriteOptions(
             segment_size=segment_size,
             large_object_size=settings["large_object_size"] or segment_size,
-            dirty_limit=memory // 2,
+            dirty_limit=memory * 3 // 8,
             allow_glance_writes=settings["allow_glance_writes"],
             last_writer_wins=settings["last_writer_wins"],
             naming=store.naming,

@@ -51,8 +51,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     _option(
         "memory_limit",
         Size(SMALLEST_MEMORY),
-        "Memory for read-ahead, blocks and data that is not in Swift yet.",
-        default="512M",
+        "Memory of a mount: for read-ahead, blocks, data that is not in Swift yet, and itself.",
+        unset="512M, or a quarter of what the host or its cgroup has",
     ),
     _option("connections", Number(1), "Parallel requests to Swift.", default="8"),
     _option(

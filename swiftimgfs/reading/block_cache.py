@@ -6,8 +6,12 @@ under the etag of their object: a changed object never shows old bytes, and a re
 another one over the same segments, keeps what is here. Concurrent readers of one block cause
 one GET: the first starts it, all wait on it.
 
-Invariants: the bytes held are at most `limit` and what is being fetched on demand; a part that
-is being filled, hashed, held back or waited for is never evicted. Nothing here awaits but
+Invariants: the bytes held are at most `limit`, less what is lent to writers, and what is being
+fetched on demand; a part that is being filled, hashed, held back or waited for is never
+evicted. A large part that was read to its end is *spent*: its reader goes on, and the kernel
+keeps what it read in its page cache. The buffers of spent parts are used again before fresh
+memory is, all but the latest two, so that reading a large image takes a window of memory and
+leaves other blocks alone. Nothing here awaits but
 `Part.wait`, so every other method is atomic for the other tasks. A buffer is used again after
 eviction, which spares the first touch of fresh memory: safe, because a reply goes to the
 kernel before anything else runs (pyfuse3 writes it without a checkpoint), and a buffer that a
@@ -16,6 +20,8 @@ thread may still write into is never used again.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -31,6 +37,8 @@ BLOCK_SIZE: Final = 128 * 1024
 # What one GET fetches at most: worth its latency, and several run side by side.
 PART_SIZE: Final = 8 * 1024 * 1024
 NEVER: Final = 1 << 62
+SPENT_KEPT: Final = 2  # large parts that stay behind a reader, for who steps back a little
+HUGE_PAGE: Final = 2 * 1024 * 1024
 
 ObjectKey = tuple[str, int]  # etag, bytes of the whole object
 _MD5 = re.compile("[0-9a-f]{32}")
@@ -163,11 +171,28 @@ class BlockCache:
 
     def __init__(self, limit: int) -> None:
         """Hold `limit` bytes."""
-        self.limit: Final = limit
+        self._most = limit
+        self._lent = 0
         self._parts: OrderedDict[Part, None] = OrderedDict()
         self._by_block: dict[tuple[ObjectKey, int], Part] = {}
+        self._spent: OrderedDict[Part, None] = OrderedDict()
         self._held = 0
         self._spare: list[memoryview] = []  # of PART_SIZE, counted in `_held` as well
+
+    @property
+    def limit(self) -> int:
+        """Bytes that it may hold now."""
+        return max(self._most - self._lent, 0)
+
+    def lend(self, size: int) -> None:
+        """Leave `size` bytes of memory to somebody else, evicting what was not used for longest."""
+        self._lent += size
+        self._make_room(0)
+        self._drop_spare(0)
+
+    def give_back(self, size: int) -> None:
+        """Take memory back that was lent."""
+        self._lent -= size
 
     @property
     def held(self) -> int:
@@ -193,6 +218,11 @@ class BlockCache:
             self._by_block[key, block] = part
         return part
 
+    def read_out(self, part: Part) -> None:
+        """Say that a part was read to its end."""
+        if part.size == PART_SIZE and part in self._parts:
+            self._spent[part] = None
+
     def has_room(self, size: int) -> bool:
         """Return whether `size` bytes more can be had without going over the limit."""
         missing = self._held + size - self.limit - len(self._spare) * PART_SIZE
@@ -208,6 +238,7 @@ class BlockCache:
         if part not in self._parts:
             return
         del self._parts[part]
+        self._spent.pop(part, None)
         for block in _blocks_of(part):
             if self._by_block.get((part.key, block)) is part:
                 del self._by_block[part.key, block]
@@ -221,14 +252,26 @@ class BlockCache:
         return [part for part in self._parts if part.key == key]
 
     def _buffer(self, size: int) -> memoryview:
+        if size == PART_SIZE and not self._spare:
+            self._drop_spent()
         self._make_room(size)
         if size == PART_SIZE and self._spare:
             return self._spare.pop()
+        self._drop_spare(size)
+        self._held += size
+        return _fresh(size)
+
+    def _drop_spent(self) -> None:
+        """Forget the spent part that was read first, unless few are left or it is needed."""
+        oldest = next(iter(self._spent), None)
+        if oldest is not None and len(self._spent) > SPENT_KEPT and oldest.is_evictable:
+            self.drop(oldest)
+
+    def _drop_spare(self, size: int) -> None:
+        """Give spare buffers back to the system, as far as `size` bytes more need it."""
         while self._spare and self._held + size > self.limit:
             self._spare.pop()
             self._held -= PART_SIZE
-        self._held += size
-        return memoryview(bytearray(size))
 
     def _make_room(self, size: int) -> None:
         """Evict what was not used for longest, until `size` bytes more are within the limit."""
@@ -240,6 +283,22 @@ class BlockCache:
             free += part.size
             if free >= size:
                 return
+
+
+def _fresh(size: int) -> memoryview:
+    """Return memory that was not used before.
+
+    Not a bytearray, which is filled with zeros by the loop, page by page: what is mapped is
+    only touched by the thread that reads the bytes from the socket, two megabytes at a time
+    where the kernel has huge pages.
+    """
+    if size < HUGE_PAGE:
+        return memoryview(bytearray(size))
+    mapped = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)
 
 
 def is_md5(etag: str) -> bool:

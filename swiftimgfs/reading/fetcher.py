@@ -74,14 +74,14 @@ class Fetcher:
         for start, length in self._missing(source, size):
             self._fetch(source, start, length)
 
-    def suggest(self, source: Stored, size: int) -> None:
-        """The same for bytes that will be needed; none when memory is short."""
-        if self.verifier.is_refused(source):
-            return
-        for start, length in self._missing(source, size):
-            if not self.cache.has_room(length):
-                return
-            self._fetch(source, start, length, is_ahead=True)
+    def suggest(self, source: Stored, size: int) -> int:
+        """The same for bytes that will be needed; return for how many there is room now."""
+        if not self.verifier.is_refused(source):
+            for start, length in self._missing(source, size):
+                if self.verifier.is_behind or not self.cache.has_room(length):
+                    return max(start - source.start, 0)
+                self._fetch(source, start, length, is_ahead=True)
+        return size
 
     def _missing(self, source: Stored, size: int) -> Iterator[tuple[int, int]]:
         """Yield (start, size) of what is not here, cut where parts of the object end."""
@@ -114,8 +114,8 @@ class Fetcher:
         except errors.SwiftImgFsError as failure:
             where = f"{source.container}/{source.object}"
             log.info("fetch failed object=%s reason=%s", where, failure)
-            self.verifier.missed(part)
             self.cache.drop(part)
+            self.verifier.missed(part)
             part.failed(failure)
         else:
             part.wake()

@@ -68,25 +68,30 @@ class Cursor:
         is_habit = self.start == 0 or distance >= HABIT
         return is_habit and 2 * self.seen >= distance
 
-    def advance(self, end: int, size: int, *, has_waited: bool) -> bool:
-        """Note a read of `size` up to `end`; return whether it is time to fetch ahead.
+    def advance(self, offset: int, size: int, *, has_waited: bool) -> bool:
+        """Note a read of `size` at `offset`; return whether it is time to fetch ahead.
 
-        It is not while more than half of the window is on its way: what is fetched comes in
-        pieces that are worth a GET. The window doubles when it was too small: what was
-        planned did not come in time.
+        It is when what is on its way leaves room in the window for a whole part, or for half
+        of a window that is not that large: what is fetched is worth a GET. The window doubles
+        when it was too small: what was planned did not come in time.
         """
+        end = offset + size
         is_late = has_waited and end <= self.planned
         self.expected = max(self.expected, end)
-        self.planned = max(self.planned, self.expected)
         self.seen += size
         if not self.is_sequential:
+            self.planned = max(self.planned, end)
             return False
         if is_late:
             self.window = min(2 * self.window, LARGEST_WINDOW)
-        return self.planned - self.expected <= self.window // 2
+        return self.planned - self.expected <= max(self.window - PART_SIZE, self.window // 2)
 
     def plan(self, largest: int) -> tuple[int, int]:
-        """Return (offset, size) of what to fetch ahead now, at most `largest` bytes ahead."""
+        """Return (offset, size) of what to fetch now, at most `largest` bytes ahead.
+
+        All that is read in order is fetched in order, what the kernel asks for out of order
+        and what it skips too.
+        """
         self.window = max(min(self.window, largest), BLOCK_SIZE)
         offset = self.planned
         self.planned = max(offset, self.expected + self.window)
@@ -110,8 +115,14 @@ class Prefetcher:
         """Leave the readers' shares of the cache to others."""
         self._fetcher.prefetchers.discard(self)
 
-    def note(self, layout: Layout, offset: int, size: int, *, has_waited: bool) -> None:
-        """Take note of a read, and have what comes after it fetched. Does not wait."""
+    def note(
+        self, layout: Layout, offset: int, size: int, *, has_waited: bool
+    ) -> Cursor | None:
+        """Take note of a read, and have what comes after it fetched. Does not wait.
+
+        Returns:
+            Who reads, when it is in order.
+        """
         end = offset + size
         cursor = next((c for c in reversed(self._cursors) if c.continues_at(offset)), None)
         if cursor is None:
@@ -119,11 +130,36 @@ class Prefetcher:
             self._cursors = [*self._cursors[1 - CURSORS :], cursor]
             if offset > 0:
                 cursor.seen = size
-                return
+                cursor.planned = end
+                return None
         elif cursor is not self._cursors[-1]:
             self._cursors.remove(cursor)
             self._cursors.append(cursor)
-        if cursor.advance(end, size, has_waited=has_waited):
-            for piece in layout.pieces(*cursor.plan(self._fetcher.share())):
-                if isinstance(piece.source, Stored):
-                    self._fetcher.suggest(piece.source, piece.size)
+        if cursor.advance(offset, size, has_waited=has_waited):
+            self.fetch_ahead(layout, cursor)
+        return cursor if cursor.is_sequential else None
+
+    def fetch_ahead(self, layout: Layout, cursor: Cursor) -> None:
+        """Have what comes next fetched, as far as there is room for it now."""
+        offset, size = cursor.plan(self._fetcher.share())
+        size -= _beyond_a_part(layout, offset, size)
+        cursor.planned = offset + size
+        for piece in layout.pieces(offset, size):
+            has_room_for = piece.size
+            if isinstance(piece.source, Stored):
+                has_room_for = self._fetcher.suggest(piece.source, piece.size)
+            if has_room_for < piece.size:
+                cursor.planned = piece.offset + has_room_for
+                return
+
+
+def _beyond_a_part(layout: Layout, offset: int, size: int) -> int:
+    """Return by how much a range ends after the end of a part, if it has a whole one.
+
+    The rest of that part comes the next time, all of it in one GET.
+    """
+    end = offset + size
+    for piece in layout.pieces(end, 1):
+        beyond = piece.source.start % PART_SIZE if isinstance(piece.source, Stored) else 0
+        return beyond if beyond + PART_SIZE <= size else 0
+    return 0

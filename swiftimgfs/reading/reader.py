@@ -10,8 +10,11 @@ from swiftimgfs.reading.block_cache import key_of
 from swiftimgfs.reading.prefetch import Prefetcher
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from swiftimgfs.layout import Layout
     from swiftimgfs.reading.fetcher import Fetcher
+    from swiftimgfs.reading.prefetch import Cursor
 
 Bytes = bytes | memoryview
 
@@ -37,12 +40,10 @@ class ImageReader:
         pieces = list(layout.pieces(offset, size))
         if not pieces:
             return b""
-        has_waited = not all(self._is_here(piece) for piece in pieces)
-        for piece in pieces:  # all of them are on their way before the first is waited for
-            if isinstance(piece.source, Stored):
-                self._fetcher.verifier.check(piece.source)
-                self._fetcher.demand(piece.source, piece.size)
-        self._prefetcher.note(layout, offset, size, has_waited=has_waited)
+        is_here = all(self._is_here(piece) for piece in pieces)
+        cursor = self._prefetcher.note(layout, offset, size, has_waited=not is_here)
+        if not is_here:
+            await self._ask_for(layout, pieces, cursor)
         if len(pieces) == 1:
             return await self._piece(pieces[0])
         # A buffer is used again after eviction: what is kept over an await is copied.
@@ -57,6 +58,26 @@ class ImageReader:
             return True
         part = self._fetcher.cache.get(key_of(piece.source), piece.source.start)
         return part is not None and part.has(min(piece.source.start + piece.size, part.end))
+
+    async def _ask_for(
+        self, layout: Layout, pieces: Sequence[Extent], cursor: Cursor | None
+    ) -> None:
+        """Have all pieces on their way, before the first is waited for.
+
+        Who reads in order waits while too much is to be hashed, and then has whole parts
+        fetched: asking for just these bytes would be many small GETs.
+        """
+        while cursor and self._fetcher.verifier.is_behind and not self._are_coming(pieces):
+            await self._fetcher.verifier.catch_up()
+            self._prefetcher.fetch_ahead(layout, cursor)
+        for piece in pieces:
+            if isinstance(piece.source, Stored):
+                self._fetcher.verifier.check(piece.source)
+                self._fetcher.demand(piece.source, piece.size)
+
+    def _are_coming(self, pieces: Sequence[Extent]) -> bool:
+        sources = [piece.source for piece in pieces if isinstance(piece.source, Stored)]
+        return all(self._fetcher.cache.get(key_of(s), s.start) for s in sources)
 
     async def _piece(self, piece: Extent) -> Bytes:
         match piece.source:
@@ -92,4 +113,6 @@ class ImageReader:
         last = min(end, part.end)
         if not part.has(last):
             await part.wait(last)
+        if last == part.end:
+            self._fetcher.cache.read_out(part)
         return part.view[source.start - part.start : last - part.start]

@@ -1,9 +1,10 @@
 """Whole objects compared with their MD5 as their parts pass.
 
-Swift's etag of a plain object is the MD5 of its bytes. Whoever reads a segment from its first
-byte to its last has it hashed on the way, part by part, in the threads that fetched them. The
-last part is held back until the MD5 is known, so that no reader gets a segment to its end
-that is not what it says it is.
+Swift's etag of a plain object is the MD5 of its bytes. A check follows an object from its first
+byte on, part by part, as they come or are in the cache already, and hashes them in a thread.
+The last part is held back until the MD5 is known, so that no reader gets a segment to its end
+that is not what it says it is. Parts that come before those in front of them wait in the cache
+like others; where something in between never comes, the check stays where it is.
 
 When the MD5 is another one, the segment is fetched once more and hashed on the way:
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # How long a segment that was found wrong is refused: then Swift may have repaired it.
 REFUSAL_SECONDS: Final = 60.0
+UNHASHED_SHARE: Final = 4  # this part of the cache may wait to be hashed
+MOST_CHECKS: Final = 256  # objects that were begun: those that nobody reads on are forgotten
 
 
 @dataclass(slots=True)
@@ -46,31 +49,20 @@ class _Check:
 
     Attributes:
         position: Up to where it was hashed.
-        coming: (start, end) of the parts that are being fetched, or wait to be hashed.
-        waiting: Parts that are here, and come after what was hashed.
+        owed: By their start, the parts that are being fetched or wait to be hashed; pinned.
         marks: (end, digest so far) after each part.
     """
 
     digest: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
     position: int = 0
-    coming: dict[int, int] = field(default_factory=dict)
-    waiting: dict[int, Part] = field(default_factory=dict)
+    owed: dict[int, Part] = field(default_factory=dict)
     marks: list[tuple[int, bytes]] = field(default_factory=list)
     is_hashing: bool = False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing more of the object is on its way."""
-        return not self.coming and not self.is_hashing
-
-    def will_reach(self, start: int) -> bool:
-        """Return whether all between what was hashed and `start` is on its way."""
-        position = self.position
-        while position < start:
-            if position not in self.coming:
-                return False
-            position = self.coming[position]
-        return position == start
+        return not self.owed and not self.is_hashing
 
 
 class Verifier:
@@ -91,8 +83,25 @@ class Verifier:
         self._in_thread = in_thread
         self._is_on = is_on
         self._checks: dict[ObjectKey, _Check] = {}
+        self._owed = 0  # bytes that are here or on their way, and held until they are hashed
+        self._progress = trio.lowlevel.ParkingLot()
         self._wrong: dict[ObjectKey, tuple[float, errors.CorruptDataError]] = {}
         self.verified: dict[ObjectKey, float] = {}  # when, in seconds since the epoch
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is to be hashed that nothing more should be fetched ahead.
+
+        Who reads faster than a processor hashes (MD5: 730 MB/s) would fill the cache with
+        parts that cannot be evicted yet. What is on its way counts too: then a part is
+        fetched whenever one was hashed, and both go on side by side.
+        """
+        return self._owed > 0 and self._owed >= self._cache.limit // UNHASHED_SHARE
+
+    async def catch_up(self) -> None:
+        """Return when it is not behind."""
+        while self.is_behind:
+            await self._progress.park()
 
     def check(self, source: Stored) -> None:
         """Refuse an object that was found wrong a moment ago.
@@ -120,55 +129,77 @@ class Verifier:
         if not self._is_on or not is_md5(part.key[0]):
             return
         check = self._checks.get(part.key)
-        if part.start == 0 and (check is None or check.is_idle):
-            check = self._checks[part.key] = _Check()  # from the beginning, perhaps again
-        if check is None or part.start < check.position:
-            return  # nobody began at the beginning, or it was hashed already, and evicted since
-        check.coming[part.start] = part.end
-        part.is_gated = part.end == part.key[1] and check.will_reach(part.start)
+        if check is None or (check.is_idle and part.start == 0):
+            if not self._reaches(part.key, 0, part.start):
+                return  # nobody reads it from the beginning
+            check = self._begin(part.key)
+        if part.end <= check.position:
+            return  # it was hashed, and evicted since
+        check.owed[part.start] = part
+        part.pins += 1
+        self._owed += part.size
+        is_last = part.end == part.key[1]
+        part.is_gated = is_last and self._reaches(part.key, check.position, part.start)
 
     def missed(self, part: Part) -> None:
-        """Take note of a part that could not be fetched."""
+        """Take note of a part that could not be fetched; the cache has forgotten it."""
         check = self._checks.get(part.key)
         if check is not None:
-            check.coming.pop(part.start, None)
-            self._give_up_if_hopeless(part.key, check)
+            self._settle(check, part)
+            self._let_go_unreachable(part.key, check)
 
     async def passed(self, source: Stored, part: Part) -> None:
-        """Hash a part that is here, and those that waited for it."""
+        """Hash a part that is here, and what follows it, when all before it was hashed."""
         check = self._checks.get(part.key)
-        if check is None or part.start not in check.coming:
+        if check is None or check.owed.get(part.start) is not part:
             part.release()
-            return
-        check.waiting[part.start] = part
-        part.pins += 1
-        if not check.will_reach(part.start):
-            self._give_up_if_hopeless(part.key, check)
-            return
-        if check.is_hashing:
+        if check is None or check.is_hashing:
             return
         check.is_hashing = True
         try:
-            while (following := check.waiting.pop(check.position, None)) is not None:
+            while (following := self._following(part.key, check)) is not None:
                 await self._hash(check, following)
         finally:
             check.is_hashing = False
         if check.position == part.key[1]:
             await self._compare(source, part.key, check)
-        elif check.waiting:
-            self._give_up_if_hopeless(part.key, check)
+        else:
+            self._let_go_unreachable(part.key, check)
+
+    def _begin(self, key: ObjectKey) -> _Check:
+        if len(self._checks) >= MOST_CHECKS:
+            self._checks = {k: c for k, c in self._checks.items() if not c.is_idle}
+        check = self._checks[key] = _Check()
+        return check
+
+    def _reaches(self, key: ObjectKey, start: int, end: int) -> bool:
+        """Return whether all of an object between `start` and `end` is here or on its way."""
+        while start < end:
+            part = self._cache.get(key, start)
+            if part is None:
+                return False
+            start = part.end
+        return True
+
+    def _following(self, key: ObjectKey, check: _Check) -> Part | None:
+        """Return the part that is to be hashed next, when it is here."""
+        part = self._cache.get(key, check.position) if check.position < key[1] else None
+        return part if part is not None and part.filled == part.size else None
 
     async def _hash(self, check: _Check, part: Part) -> None:
-        def blocking() -> None:
-            check.digest.update(part.view)
+        view = part.view[check.position - part.start :]
 
+        def blocking() -> None:
+            check.digest.update(view)
+
+        part.pins += 1
         try:
             await self._in_thread(blocking)
         finally:
             part.pins -= 1
         check.position = part.end
-        check.coming.pop(part.start, None)
         check.marks.append((part.end, check.digest.digest()))
+        self._settle(check, part)
 
     async def _compare(self, source: Stored, key: ObjectKey, check: _Check) -> None:
         del self._checks[key]
@@ -236,14 +267,24 @@ class Verifier:
         if last is not None:
             last.refuse(failure)
 
-    def _give_up_if_hopeless(self, key: ObjectKey, check: _Check) -> None:
-        """Let go what waits to be hashed when something before it is not coming."""
-        if check.is_hashing or any(check.will_reach(start) for start in check.coming):
-            return
-        for part in check.waiting.values():
+    def _let_go_unreachable(self, key: ObjectKey, check: _Check) -> None:
+        """Let go what waits to be hashed when something before it is not coming.
+
+        It stays in the cache for as long as it would anyway, and may be hashed there.
+        """
+        for part in sorted(check.owed.values(), key=lambda part: part.start):
+            is_here = part.filled == part.size
+            if is_here and not self._reaches(key, check.position, part.start):
+                self._settle(check, part)
+                part.release()
+
+    def _settle(self, check: _Check, part: Part) -> None:
+        """Say that a part, if it was owed, is not waited for any more."""
+        if check.owed.get(part.start) is part:
+            del check.owed[part.start]
             part.pins -= 1
-            part.release()
-        del self._checks[key]
+            self._owed -= part.size
+            self._progress.unpark_all()
 
 
 class _Scratch:

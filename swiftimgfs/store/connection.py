@@ -231,7 +231,7 @@ class ConnectionPool:
                     if response.status == http.HTTPStatus.UNAUTHORIZED:
                         self._refused(access, failure_of(response, what), what)
                     _check_range(response, expected, what)
-                    fill(response, attempt, what)
+                    fill(response, attempt, what, wire.plain_socket)
                 except BaseException:
                     attempt.wire = None
                     wire.close()

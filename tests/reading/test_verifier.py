@@ -84,8 +84,8 @@ class Passing:
     def fail(self, number: int) -> None:
         """Do what the fetcher does."""
         part = self.parts.pop(number)
-        self.reading.verifier.missed(part)
         self.reading.cache.drop(part)
+        self.reading.verifier.missed(part)
         part.failed(errors.BrokenBodyError("down"))
 
 
