@@ -11,15 +11,19 @@ When the MD5 is another one, the segment is fetched once more and hashed on the 
   by the digests after each part: if only in the part that was held back, that is replaced
   and nobody notices; else somebody may have been given false bytes, and is told (EIO).
 - If not, Swift has other bytes than it says, and who reads on is told (EIO).
+
+An object that the local disk has all of, verified before it was put there, is not hashed
+again: each block's CRC-32 has been right. What becomes of the parts, a `Keeper` is told.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -40,11 +44,47 @@ log = logging.getLogger(__name__)
 REFUSAL_SECONDS: Final = 60.0
 
 
-@dataclass(slots=True)
+class Outcome(enum.Enum):
+    """What the comparison of an object with its MD5 came to."""
+
+    RIGHT = enum.auto()
+    WRONG = enum.auto()
+    UNKNOWN = enum.auto()  # it did not pass to its end
+
+
+class Keeper(Protocol):
+    """Who keeps what has passed. Nothing of it waits, but for asking."""
+
+    def keep(self, part: Part, check: object | None = None) -> None:
+        """Take a part that is complete; with a check, `settle` will say what it is worth."""
+
+    def settle(self, check: object, outcome: Outcome, key: ObjectKey) -> None:
+        """Take note of what a check came to."""
+
+    async def has_verified(self, key: ObjectKey) -> bool:
+        """Return whether all of an object is kept, and was right before."""
+
+
+class KeepsNothing:
+    """A `Keeper` where there is no place to keep anything."""
+
+    def keep(self, part: Part, check: object | None = None) -> None:
+        """Do nothing."""
+
+    def settle(self, check: object, outcome: Outcome, key: ObjectKey) -> None:
+        """Do nothing."""
+
+    async def has_verified(self, key: ObjectKey) -> bool:  # noqa: ARG002  # of any object
+        """Return that it is not."""
+        return False
+
+
+@dataclass(slots=True, eq=False)
 class _Check:
     """One object on its way past.
 
     Attributes:
+        is_vouched: Nothing is hashed: all of it is on the disk, and was right before.
         position: Up to where it was hashed.
         coming: (start, end) of the parts that are being fetched, or wait to be hashed.
         waiting: Parts that are here, and come after what was hashed.
@@ -57,6 +97,7 @@ class _Check:
     waiting: dict[int, Part] = field(default_factory=dict)
     marks: list[tuple[int, bytes]] = field(default_factory=list)
     is_hashing: bool = False
+    is_vouched: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -84,12 +125,14 @@ class Verifier:
         in_thread: Callable[[Callable[[], None]], Awaitable[None]],
         *,
         is_on: bool,
+        keeper: Keeper | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
         self._retry = retry
         self._in_thread = in_thread
         self._is_on = is_on
+        self._keeper = keeper or KeepsNothing()
         self._checks: dict[ObjectKey, _Check] = {}
         self._wrong: dict[ObjectKey, tuple[float, errors.CorruptDataError]] = {}
         self.verified: dict[ObjectKey, float] = {}  # when, in seconds since the epoch
@@ -121,6 +164,8 @@ class Verifier:
             return
         check = self._checks.get(part.key)
         if part.start == 0 and (check is None or check.is_idle):
+            if check is not None:
+                self._keeper.settle(check, Outcome.UNKNOWN, part.key)
             check = self._checks[part.key] = _Check()  # from the beginning, perhaps again
         if check is None or part.start < check.position:
             return  # nobody began at the beginning, or it was hashed already, and evicted since
@@ -139,6 +184,7 @@ class Verifier:
         check = self._checks.get(part.key)
         if check is None or part.start not in check.coming:
             part.release()
+            self._keeper.keep(part)
             return
         check.waiting[part.start] = part
         part.pins += 1
@@ -149,6 +195,8 @@ class Verifier:
             return
         check.is_hashing = True
         try:
+            if part.start == 0 and part.is_proven:
+                check.is_vouched = await self._keeper.has_verified(part.key)
             while (following := check.waiting.pop(check.position, None)) is not None:
                 await self._hash(check, following)
         finally:
@@ -163,9 +211,11 @@ class Verifier:
             check.digest.update(part.view)
 
         try:
-            await self._in_thread(blocking)
+            if not check.is_vouched:
+                await self._in_thread(blocking)
         finally:
             part.pins -= 1
+        self._keeper.keep(part, None if check.is_vouched else check)
         check.position = part.end
         check.coming.pop(part.start, None)
         check.marks.append((part.end, check.digest.digest()))
@@ -173,8 +223,13 @@ class Verifier:
     async def _compare(self, source: Stored, key: ObjectKey, check: _Check) -> None:
         del self._checks[key]
         last = self._cache.get(key, key[1] - 1)
-        if check.digest.hexdigest() == key[0]:
+        is_right = check.digest.hexdigest() == key[0]
+        if not check.is_vouched:
+            outcome = Outcome.RIGHT if is_right else Outcome.WRONG
+            self._keeper.settle(check, outcome, key)
+        if is_right and not check.is_vouched:
             self.verified[key] = time.time()
+        if is_right or check.is_vouched:
             if last is not None:
                 last.release()
             return
@@ -243,6 +298,8 @@ class Verifier:
         for part in check.waiting.values():
             part.pins -= 1
             part.release()
+            self._keeper.keep(part)
+        self._keeper.settle(check, Outcome.UNKNOWN, key)
         del self._checks[key]
 
 
