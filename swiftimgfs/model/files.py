@@ -331,6 +331,7 @@ class OpenFiles:
         uploader = Uploader(
             self._store, self._nursery, self._budget, self._options, path.container, path.name
         )
+        image.reader.expect_changes()
         image.writer = ImageWriter(
             self._store,
             uploader,

@@ -110,8 +110,12 @@ class Prefetcher:
         """Leave the readers' shares of the cache to others."""
         self._fetcher.prefetchers.discard(self)
 
-    def note(self, layout: Layout, offset: int, size: int, *, has_waited: bool) -> None:
-        """Take note of a read, and have what comes after it fetched. Does not wait."""
+    def note(self, layout: Layout, offset: int, size: int, *, has_waited: bool) -> bool:
+        """Take note of a read, and have what comes after it fetched. Does not wait.
+
+        Returns:
+            Whether it is a jump: away from where anybody read in order or goes on to.
+        """
         end = offset + size
         cursor = next((c for c in reversed(self._cursors) if c.continues_at(offset)), None)
         if cursor is None:
@@ -119,11 +123,13 @@ class Prefetcher:
             self._cursors = [*self._cursors[1 - CURSORS :], cursor]
             if offset > 0:
                 cursor.seen = size
-                return
+                return True
         elif cursor is not self._cursors[-1]:
             self._cursors.remove(cursor)
             self._cursors.append(cursor)
+        goes_on = offset == cursor.expected
         if cursor.advance(end, size, has_waited=has_waited):
             for piece in layout.pieces(*cursor.plan(self._fetcher.share())):
                 if isinstance(piece.source, Stored):
                     self._fetcher.suggest(piece.source, piece.size)
+        return not goes_on and not cursor.is_sequential
