@@ -78,6 +78,7 @@ DISK_BLOCK: Final = LARGEST_BLOCK
 _VICTIMS: Final = 16384
 _PATIENCE: Final = 0.5
 _REST: Final = 10.0
+_PUT_AT_ONCE: Final = 8  # 1.5 ms under the lock; half of what a block takes is not its bytes
 _BATCH: Final = 64  # names that are changed under one lock: a millisecond
 _WARNING_INTERVAL: Final = 60.0
 
@@ -156,11 +157,30 @@ class DiskCache:
     ) -> None:
         """Keep a block, if that can be done: a failure is logged and told to nobody."""
         assert len(data) == size_of(object_size, index)  # noqa: S101  # see `get`
-        if self._is_resting or cost_of(len(data)) > self._limit:
+        self.put_all(etag, object_size, index, data, worth)
+
+    def put_all(
+        self,
+        etag: str,
+        object_size: int,
+        first: int,
+        data: memoryview,
+        worth: str = AS_THEY_CAME,
+    ) -> None:
+        """Keep blocks that follow each other, several of them under one lock."""
+        blocks = []
+        for start in range(0, len(data), DISK_BLOCK):
+            name = name_of(etag, object_size, first + start // DISK_BLOCK, worth)
+            blocks.append((name, data[start : start + DISK_BLOCK]))
+        count = min(_PUT_AT_ONCE, max(1, self._limit // (4 * cost_of(DISK_BLOCK))))
+        for start in range(0, len(blocks), count):
+            self._put_batch(blocks[start : start + count])
+
+    def _put_batch(self, blocks: Sequence[tuple[str, memoryview]]) -> None:
+        if self._is_resting or any(cost_of(len(data)) > self._limit for _, data in blocks):
             return
-        name = name_of(etag, object_size, index, worth)
-        trailer = trailer_of(name, data)
-        self._attempt(lambda: self._write(name, data, trailer))
+        signed = [(name, data, trailer_of(name, data)) for name, data in blocks]
+        self._attempt(lambda: self._write(signed))
 
     def revalue(
         self, etag: str, object_size: int, indexes: Sequence[int], worth: str, new_worth: str
@@ -204,22 +224,25 @@ class DiskCache:
         self._files.note_used(used)
         log.info("disk cache directory=%s used=%d limit=%d", self._path, used, self._limit)
 
-    def _write(self, name: str, data: memoryview, trailer: bytes) -> None:
-        if self._files.has(name):  # another mount was quicker
+    def _write(self, blocks: Sequence[tuple[str, memoryview, bytes]]) -> None:
+        new = [block for block in blocks if not self._files.has(block[0])]
+        if not new:  # another mount was quicker
             return
         used = self._used()
-        cost = cost_of(len(data))
+        cost = sum(cost_of(len(data)) for _, data, _ in new)
         target = min(self._limit, used + self._files.room()) - cost
         used = self._make_room(used, target)
         if used > target:
             self._files.note_used(used)
             raise OSError("the filesystem is nearly full")
         self._files.note_used(used + cost)
-        try:
-            self._files.write(name, data, trailer)
-        except OSError:
-            self._files.note_used(used)
-            raise
+        for name, data, trailer in new:
+            try:
+                self._files.write(name, data, trailer)
+            except OSError:
+                self._files.note_used(used)
+                raise
+            used += cost_of(len(data))
 
     def _rename(self, name: str, new_name: str) -> None:
         if self._files.has(new_name):

@@ -22,7 +22,7 @@ import contextlib
 import functools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ import trio
 
 from swiftimgfs.reading.block_cache import is_md5
 from swiftimgfs.reading.block_files import AS_THEY_CAME, VERIFIED, staged
-from swiftimgfs.reading.disk_cache import DISK_BLOCK, size_of
+from swiftimgfs.reading.disk_cache import DISK_BLOCK
 from swiftimgfs.reading.disk_reads import DISK_PATIENCE
 from swiftimgfs.reading.verifier import Outcome
 
@@ -162,14 +162,26 @@ class DiskWriter:
 
     def _put_blocks(self, part: Part, trial: _Trial | None) -> None:
         etag, size = part.key
-        for index in range(part.start // DISK_BLOCK, -(-part.end // DISK_BLOCK)):
-            if self._cache.has(etag, size, index, VERIFIED):
-                continue
-            first = index * DISK_BLOCK - part.start
-            data = part.view[first : first + size_of(size, index)]
-            self._cache.put(etag, size, index, data, trial.worth if trial else AS_THEY_CAME)
+        worth = trial.worth if trial else AS_THEY_CAME
+        for first, count in self._not_verified(part):
+            start = first * DISK_BLOCK - part.start
+            data = part.view[start : start + count * DISK_BLOCK]
+            self._cache.put_all(etag, size, first, data, worth)
             if trial:
-                trial.indexes.add(index)
+                trial.indexes.update(range(first, first + count))
+
+    def _not_verified(self, part: Part) -> Iterator[tuple[int, int]]:
+        """Yield (first, count) of the runs of blocks that need not be there already."""
+        etag, size = part.key
+        first = part.start // DISK_BLOCK
+        end = -(-part.end // DISK_BLOCK)
+        for index in range(first, end):
+            if self._cache.has(etag, size, index, VERIFIED):
+                if index > first:
+                    yield first, index - first
+                first = index + 1
+        if end > first:
+            yield first, end - first
 
     async def _settle(self, trial: _Trial, outcome: Outcome) -> None:
         etag, size = trial.key
