@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.fault_control import Fault
+from tests.support.fault_control import Fault, Request
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
@@ -24,21 +24,22 @@ MIB = 1024 * 1024
 TABLES = 48
 DATA = 448 * 1024  # so that no two tables are in neighbouring blocks
 LATENCY = 0.05
+KINDS = [("0.10", "plain"), ("1.1", "slo")]
 SEGMENT = 3_000_001  # so that tables cross segments
 
 
-@pytest.fixture(scope="module")
-def cold(swift: FaultySwift, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
-    """A mount as it comes, which looks at names once."""
-    with mounted(tmp_path_factory.mktemp("cold"), swift.swift.environ()) as running:
+@pytest.fixture
+def cold(swift: FaultySwift, tmp_path: Path) -> Iterator[Mounted]:
+    """A mount as it comes, which looks at names once, and has read nothing."""
+    with mounted(tmp_path, swift.swift.environ()) as running:
         yield running
 
 
-@pytest.fixture(scope="module", params=["0.10", "1.1"], ids=["version 2", "version 3"])
+@pytest.fixture(scope="module", params=KINDS, ids=["version 2, plain", "version 3, slo"])
 def disk(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a disk of 8 GiB, of which little is used, all over it and in no order."""
-    image = tmp_path_factory.mktemp("disk") / f"disk-{request.param}.qcow2"
-    options = f"compat={request.param},cluster_size=4K"
+    image = tmp_path_factory.mktemp("disk") / f"{request.param[1]}.qcow2"
+    options = f"compat={request.param[0]},cluster_size=4K"
     run("qemu-img", "create", "-f", "qcow2", "-o", options, image, "8G")
     places = [number * (8192 // TABLES) * MIB for number in range(TABLES)]
     random.Random(1).shuffle(places)
@@ -48,12 +49,12 @@ def disk(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image
 
 
-@pytest.fixture(params=["plain", "slo"])
-def remote(request, swift: FaultySwift, cold: Mounted, container: str, disk: Path) -> Path:
-    """Store the disk under bytes that no cache has seen, and look up its name."""
+@pytest.fixture
+def remote(swift: FaultySwift, cold: Mounted, container: str, disk: Path) -> Path:
+    """Store the disk as its name says, and look up the image's."""
     client = swift.connect()
-    data = disk.read_bytes() + random.SystemRandom().randbytes(4096)  # behind its end
-    if request.param == "plain":
+    data = disk.read_bytes()
+    if disk.stem == "plain":
         client.put_object(container, "disk.qcow2", data)
     else:
         rows = []
@@ -82,11 +83,16 @@ def told(command: str, path: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in about_the_file}
 
 
+def gets_of_bytes(swift: FaultySwift) -> list[Request]:
+    """Return all requests but those that resolved the image's manifest."""
+    return [item for item in swift.control.journal() if "manifest=get" not in item.query]
+
+
 def rounds(swift: FaultySwift) -> int:
     """Return how many requests, at least, waited for one another."""
     count, free_at = 0, 0.0
-    journal = swift.control.journal()
-    for request in sorted(journal, key=lambda item: item.started + (item.duration or 0)):
+    done = sorted(gets_of_bytes(swift), key=lambda item: item.started + (item.duration or 0))
+    for request in done:
         if request.started >= free_at:
             count += 1
             free_at = request.started + (request.duration or 0)
@@ -99,8 +105,7 @@ def test_info_of_a_cold_image_is_three_requests(
     about = told("info", remote)
 
     assert about == told("info", disk)
-    requests = [item for item in swift.control.journal() if "manifest=get" not in item.query]
-    assert len(requests) <= 3
+    assert len(gets_of_bytes(swift)) <= 3
 
 
 @pytest.mark.parametrize("command", ["map", "check"])
@@ -109,15 +114,11 @@ def test_all_tables_of_a_cold_image_are_read_in_few_rounds(
 ) -> None:
     about = told(command, remote)
 
-    here = told(command, disk)
-    if command == "check":
-        about.pop("image-end-offset"), here.pop("image-end-offset")
-    assert about == here
-    gets = [item for item in swift.control.journal() if item.method == "GET"]
-    assert len(gets) > TABLES  # all of them lie apart: one after the other it would be as many
-    assert rounds(swift) <= TABLES // 2
-    ranges = [(item.path, item.range) for item in gets if item.range]
+    assert about == told(command, disk)
+    ranges = [(item.path, item.range) for item in gets_of_bytes(swift)]
+    assert len(ranges) >= TABLES - 4  # but for the first few, each is one by itself
     assert len(ranges) == len(set(ranges))
+    assert rounds(swift) <= TABLES // 2
 
 
 def test_a_converted_image_is_the_same(
