@@ -180,7 +180,7 @@ def _build_fetcher(
     writer = None
     if config.cache_dir is not None:
         disk = DiskCache(config.cache_dir, config.cache_size)
-        writer = DiskWriter(disk, pool, limit=config.cache_limit // 4)
+        writer = DiskWriter(disk, pool, limit=config.cache_limit // 2)
         first = DiskFirstStore(store, disk, pool, writer.worths)
         service.start_soon(writer.run)
     retry = config.read_retry

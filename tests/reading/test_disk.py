@@ -254,7 +254,9 @@ async def test_what_is_being_compared_is_nobody_elses(disk, autojump_clock):
 
 async def test_an_object_larger_than_memory_is_all_on_disk_in_the_end(disk, autojump_clock):
     store = FakeRangeStore(HUGE, rate=100 * MIB)
-    async with reading_from(store, limit=32 * MIB, is_verifying=True, disk=disk) as reading:
+    async with reading_from(
+        store, limit=32 * MIB, is_verifying=True, disk=disk, hashing_seconds=0.01
+    ) as reading:
         await read(reading, HUGE)
         await settled()
         assert reading.cache.held <= 40 * MIB
@@ -407,7 +409,7 @@ async def test_a_disk_that_is_behind_does_not_fill_the_memory(disk, autojump_clo
         begin = trio.current_time()
         await read(reading, HUGE)
         assert trio.current_time() - begin < 30
-        assert sum(part.size for part in parts_in(reading.cache) if part.pins) <= limit // 4
+        assert sum(part.size for part in parts_in(reading.cache) if part.pins) <= limit // 2
 
 
 async def test_a_full_disk_costs_a_warning_and_nothing_else(

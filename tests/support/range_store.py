@@ -219,7 +219,7 @@ async def reading_from(  # noqa: PLR0913  # each but the store is rare
     retry = retry or FakeRetry()
     threads = threads or FakeDiskThreads()
     cache = BlockCache(limit)
-    writer = DiskWriter(disk, threads, limit=limit // 4) if disk else None
+    writer = DiskWriter(disk, threads, limit=limit // 2) if disk else None
     first = DiskFirstStore(store, disk, threads, writer.worths) if disk and writer else store
 
     async def in_thread(blocking: Callable[[], None]) -> None:
