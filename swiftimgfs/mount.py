@@ -28,6 +28,9 @@ from swiftimgfs.model.inodes import InodeTable
 from swiftimgfs.model.usage import AccountUsage
 from swiftimgfs.model.views import view_of
 from swiftimgfs.reading.block_cache import BlockCache
+from swiftimgfs.reading.disk_cache import DiskCache
+from swiftimgfs.reading.disk_reads import DiskFirstStore
+from swiftimgfs.reading.disk_writes import DiskWriter
 from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.config.load import Config, StoreConfig
     from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.reading.chunks import RangeStore
     from swiftimgfs.store.records import AccountInfo
 
 log = logging.getLogger(__name__)
@@ -117,7 +121,10 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as service:
             filesystem = build_filesystem(config, pool, store, account, service)
-            _attach(config, ImageOperations(filesystem, config.presentation))
+            operations = ImageOperations(filesystem, config.presentation)
+            place = config.mountpoint.resolve()  # later that would be a request to ourselves
+            _attach(config, operations)
+            service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
@@ -155,24 +162,37 @@ def build_filesystem(
     """Return the parts of a mount, wired; `service` runs what outlives a request."""
     inodes = InodeTable(config.store.source.root)
     directories = Directories(store, config.freshness)
-    cache = BlockCache(config.cache_limit)
-    verifier = Verifier(
-        store, cache, config.read_retry, pool.compute, is_on=config.is_verifying
-    )
-    fetcher = Fetcher(
-        store,
-        cache,
-        verifier,
-        config.read_retry,
-        service,
-        connections=config.store.connections,
-    )
+    fetcher = _build_fetcher(config, pool, store, service)
     files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
     usage = AccountUsage(store, service, account)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(
         store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants
     )
+
+
+def _build_fetcher(
+    config: Config, pool: ConnectionPool, store: ImageStore, service: trio.Nursery
+) -> Fetcher:
+    """Return what reads: from memory, from the disk where there is a `cache_dir`, from Swift.
+
+    Raises:
+        ConfigError: `cache_dir` cannot be used.
+    """
+    cache = BlockCache(config.cache_limit)
+    first: RangeStore = store
+    writer = None
+    if config.cache_dir is not None:
+        disk = DiskCache(config.cache_dir, config.cache_size)
+        writer = DiskWriter(disk, pool, limit=config.cache_limit // 2)
+        first = DiskFirstStore(store, disk, pool, writer.worths)
+        service.start_soon(writer.run)
+    retry = config.read_retry
+    # The verifier's store is Swift itself: a second look at what was wrong.
+    verifier = Verifier(
+        store, cache, retry, pool.compute, is_on=config.is_verifying, keeper=writer
+    )
+    return Fetcher(first, cache, verifier, retry, service, connections=config.store.connections)
 
 
 async def _check_account(store: ImageStore) -> None:
@@ -212,11 +232,15 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     options = {f"fsname={name}", "subtype=swiftimgfs", "default_permissions"}
     options |= {"ro"} if config.is_read_only else set()
     options |= {"allow_other"} if config.is_for_all else set()
-    mountpoint = config.mountpoint.resolve()  # later that would be a request to ourselves
     try:
-        pyfuse3.init(operations, str(mountpoint), options)
+        pyfuse3.init(operations, str(config.mountpoint), options)
     except RuntimeError as exc:
         raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
+
+
+async def _raise_read_ahead(operations: ImageOperations, mountpoint: Path) -> None:
+    """Do it once the kernel and libfuse have agreed, which sets it to what libfuse says."""
+    await operations.is_serving.wait()
     raise_read_ahead(mountpoint)
 
 

@@ -48,7 +48,7 @@ STYLES: Final = {
 
 EPILOG = """
 The bytes are read through the mount, past the page cache (blocks that the mount itself still
-has are not fetched again), and compared with
+has, in memory or in its cache_dir, are not fetched again), and compared with
   the MD5 of each segment (of an SLO or a DLO), or of a plain image: its etag
   os_hash_algo and os_hash_value, and the MD5, that are kept with the image, if any
   --os-hash-value, which is what Glance shows as os_hash_value of an image
@@ -58,7 +58,8 @@ One line for each image:
   WRONG   a digest differs: which, where, and what it is instead
   CANNOT  nothing is wrong, but of some bytes there is no digest to compare with: parts of
           objects (SLO rows with a range), bytes in a manifest, a DLO in an SLO
-  FAILED  not all of it could be read, or it was replaced meanwhile
+  FAILED  not all of it could be read, or it was replaced meanwhile. A mount that verifies by
+          itself (verify=on) does not give what is wrong, but EIO; its log says which object
 
 example:
   swiftimgfs verify /mnt/images/glance

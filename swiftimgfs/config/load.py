@@ -47,6 +47,9 @@ class Config:
     """Everything that one mount is told.
 
     Attributes:
+        cache_limit: Bytes of blocks in memory.
+        cache_dir: Where blocks are kept on disk; None for nowhere.
+        cache_size: Bytes of them.
         admin_tenants: Projects that every write ACL lets in.
         read_retry: How often a broken read is resumed.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
@@ -57,6 +60,8 @@ class Config:
     is_read_only: bool
     is_for_all: bool
     cache_limit: int
+    cache_dir: Path | None
+    cache_size: int
     log_file: str | None
     admin_tenants: tuple[str, ...]
     presentation: Presentation
@@ -121,6 +126,8 @@ def load_config(
         is_read_only=settings["ro"],
         is_for_all=settings["allow_other"],
         cache_limit=memory - memory // PROGRAM_SHARE,
+        cache_dir=_cache_dir(settings, Path(mountpoint).absolute()),
+        cache_size=settings["cache_size"],
         log_file=settings["log_file"],
         admin_tenants=tuple(settings["swift_store_admin_tenants"]),
         presentation=_presentation(settings),
@@ -190,6 +197,16 @@ def _cacert(settings: Settings) -> str | None:
     except OSError as exc:
         raise errors.ConfigError(f"cacert {path}: {exc.strerror}") from None
     return str(path)
+
+
+def _cache_dir(settings: Settings, mountpoint: Path) -> Path | None:
+    """Return where blocks are kept; not in the mount, which would wait for itself."""
+    if not settings["cache_dir"]:
+        return None
+    path = Path(settings["cache_dir"]).expanduser().absolute()
+    if path.is_relative_to(mountpoint):
+        raise errors.ConfigError(f"cache_dir={path} is in the mount itself")
+    return path
 
 
 def _check_reference_file(settings: Settings) -> None:

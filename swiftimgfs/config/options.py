@@ -15,6 +15,7 @@ from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask
 GROUP = "swiftimgfs"
 SMALLEST_SEGMENT = 4 * KIB
 SMALLEST_MEMORY = 8 * KIB**2
+SMALLEST_CACHE = KIB**2
 LARGEST_ID = 2**32 - 2  # of a user or a group; one more means "nobody said" to Linux
 
 
@@ -53,6 +54,18 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         Size(SMALLEST_MEMORY),
         "Memory of a mount: for read-ahead, blocks, data that is not in Swift yet, and itself.",
         unset="512M, or a quarter of what the host or its cgroup has",
+    ),
+    cfg.StrOpt(
+        "cache_dir",
+        help="Directory for blocks that were read: later mounts, and others of this host, find"
+        " them there.",
+        sample_default="none",
+    ),
+    _option(
+        "cache_size",
+        Size(SMALLEST_CACHE),
+        "How much of the disk they may take, of all mounts that use the directory.",
+        default="10G",
     ),
     _option("connections", Number(1), "Parallel requests to Swift.", default="8"),
     _option(

@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 
 from swiftimgfs import errors
 from swiftimgfs.fuse.attributes import (
@@ -81,6 +82,11 @@ class ImageOperations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
         self._presentation = presentation
+        self.is_serving = trio.Event()
+
+    def init(self) -> None:
+        """Say that the kernel is there; its first request. Nothing may be raised here."""
+        self.is_serving.set()
 
     def _attributes(self, inode: Inode) -> pyfuse3.EntryAttributes:
         return entry_attributes(inode, self._fs.files.size_of(inode), self._presentation)

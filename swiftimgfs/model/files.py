@@ -26,9 +26,12 @@ from swiftimgfs.writing.uploader import CLEAN_UP_SECONDS, DirtyBudget, Uploader,
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
     from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.reading.block_cache import ObjectKey
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
@@ -169,6 +172,11 @@ class OpenFiles:
             await self._commit(handle.image)
 
     # ── what else happens to open images ───────────────────────────────────────────────
+
+    @property
+    def verified(self) -> Mapping[ObjectKey, float]:
+        """When each object was right that was compared with its MD5, since the epoch."""
+        return self._fetcher.verifier.verified
 
     def size_of(self, inode: Inode) -> int:
         """Return the size of a file, as who opens it now would see it."""
@@ -331,6 +339,7 @@ class OpenFiles:
         uploader = Uploader(
             self._store, self._nursery, self._budget, self._options, path.container, path.name
         )
+        image.reader.expect_changes()
         image.writer = ImageWriter(
             self._store,
             uploader,

@@ -102,7 +102,9 @@ class ImageFilesystem:
         await xattrs.remove(self._subject(number), _text(name))
 
     def _subject(self, number: int) -> xattrs.Subject:
-        return xattrs.Subject(self._inodes[number], self._store, self._admin_tenants)
+        return xattrs.Subject(
+            self._inodes[number], self._store, self._admin_tenants, self.files.verified
+        )
 
     async def _post_image(self, inode: Inode, changes: AttributeChanges) -> None:
         self.files.check_may_change(inode)

@@ -11,13 +11,15 @@ import functools
 import json
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Stored
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.reading.block_cache import ObjectKey, key_of
 from swiftimgfs.store import container_acls
 from swiftimgfs.store.acls import AclHeader, parse_tenants
 
@@ -42,11 +44,13 @@ class Subject:
         inode: The file or directory.
         store: Where it is.
         admin_tenants: Who may write into every container whose tenants are set.
+        verified: When objects were right that this mount compared with their MD5, in seconds.
     """
 
     inode: Inode
     store: ImageStore
     admin_tenants: tuple[str, ...] = ()
+    verified: Mapping[ObjectKey, float] = field(default_factory=dict)
     _acls: Acls | None = field(default=None, init=False)
 
     async def acls(self) -> Acls:
@@ -176,6 +180,23 @@ async def _os_hash_value(subject: Subject) -> str | None:
     return subject.inode.info.metadata.get("os-hash-value") if subject.inode.info else None
 
 
+async def _verified(subject: Subject) -> str | None:
+    """Say how much of the image was right, and since when all of that is known."""
+    info = subject.inode.info
+    if info is None or not subject.verified:
+        return None
+    if info.manifest is None:
+        at = subject.verified.get((info.etag, info.size))
+        return None if at is None else f"{_iso_time(at)} whole"
+    keys = [key_of(source) for _, source in await _stored_segments(subject)]
+    times = [subject.verified[key] for key in keys if key in subject.verified]
+    return f"{_iso_time(min(times))} segments {len(times)}/{len(keys)}" if times else None
+
+
+def _iso_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 # ── ACLs: the two that Swift keeps, and Glance's view of them ──────────────────────────
 
 
@@ -257,6 +278,7 @@ _OF_FILES = {
     "user.swift.md5": Attribute(_md5),
     "user.swift.os_hash_algo": Attribute(_os_hash_algo),
     "user.swift.os_hash_value": Attribute(_os_hash_value),
+    "user.swift.verified": Attribute(_verified),
 }
 _OF_DIRECTORIES = {"user.swift.location": _LOCATION}
 _OF_CONTAINERS = {

@@ -55,6 +55,7 @@ class Part:
         start: The first byte, in the object.
         filled: How many bytes are in place.
         is_gated: Nobody is given any of it yet: its object's MD5 is about to be known.
+        is_proven: All of it was kept here, and compared with its object's MD5 before.
         pins: Who else needs it to stay.
     """
 
@@ -66,6 +67,7 @@ class Part:
         "failure",
         "filled",
         "is_gated",
+        "is_proven",
         "is_recyclable",
         "key",
         "pins",
@@ -82,6 +84,7 @@ class Part:
         self.filled = 0
         self.failure: errors.SwiftImgFsError | None = None
         self.is_gated = False
+        self.is_proven = False
         self.is_recyclable = True
         self.pins = 0
         self._token = trio.lowlevel.current_trio_token()

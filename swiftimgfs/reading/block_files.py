@@ -1,8 +1,9 @@
 """The files of the disk cache: one per block, one flat directory, one ledger.
 
-A block's file is its bytes and then a trailer: a magic, and the CRC-32 of name and bytes.
-Its name is a hash of what the block is, so that any etag makes a name and nothing in one
-can lead out of the directory; its mtime is a stamp, the number of the use that was its last,
+A block's file is its bytes and then a trailer: a magic, and the CRC-32 of stem and bytes.
+The stem of its name is a hash of what the block is, so that any etag makes a name and nothing
+in one can lead out of the directory; the suffix says what its bytes are worth, and changes by
+a rename; its mtime is a stamp, the number of the use that was its last,
 counted by all mounts together, so that no clock can mix up the order. The atime is that use's
 time, for people and for what cleans up /tmp.
 
@@ -35,9 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LARGEST_BLOCK: Final = 1024 * 1024
+LARGEST_BLOCK: Final = 128 * 1024
 
-_BLOCK_NAME: Final = re.compile(r"[0-9a-f]{40}\.block")
+# What the bytes of a block are worth, the suffix of its file's name.
+AS_THEY_CAME: Final = "block"  # from Swift, and compared with nothing
+VERIFIED: Final = "verified"  # of an object that was compared with its MD5 as a whole
+
+_STEM: Final = 40
+_BLOCK_NAME: Final = re.compile(rf"[0-9a-f]{{{_STEM}}}\.(block|verified|[0-9a-f]{{16}}-staged)")
 _LEDGER_NAME: Final = "swiftimgfs-cache.ledger"
 _PARTIAL_NAME: Final = "swiftimgfs-cache.partial"
 _TRAILER: Final = struct.Struct("<8sI")
@@ -71,10 +77,19 @@ class BlockFile(NamedTuple):
     cost: int
 
 
-def name_of(etag: str, object_size: int, index: int) -> str:
+def staged(token: str) -> str:
+    """Return the worth of blocks that may still be found wrong: nobody else looks for them.
+
+    Args:
+        token: 16 hexadecimal digits of who put them.
+    """
+    return f"{token}-staged"
+
+
+def name_of(etag: str, object_size: int, index: int, worth: str = AS_THEY_CAME) -> str:
     """Return the file name of block `index` of an object."""
     key = f"{object_size} {index} {etag}".encode(errors="surrogatepass")
-    return hashlib.blake2b(key, digest_size=20).hexdigest() + ".block"
+    return f"{hashlib.blake2b(key, digest_size=_STEM // 2).hexdigest()}.{worth}"
 
 
 def cost_of(size: int) -> int:
@@ -84,7 +99,7 @@ def cost_of(size: int) -> int:
 
 def trailer_of(name: str, data: memoryview) -> bytes:
     """Return what a block's file ends with."""
-    return _TRAILER.pack(_TRAILER_MAGIC, zlib.crc32(data, zlib.crc32(name.encode())))
+    return _TRAILER.pack(_TRAILER_MAGIC, zlib.crc32(data, zlib.crc32(name[:_STEM].encode())))
 
 
 class BlockFiles:
@@ -276,6 +291,11 @@ class BlockFiles:
             with contextlib.suppress(OSError):  # the next to write removes it
                 os.unlink(_PARTIAL_NAME, dir_fd=self._directory)
             raise
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a block's file another name; none if it is gone or not ours."""
+        if self._is_ours(name):
+            os.rename(name, new_name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def remove(self, name: str, *, stamp: int | None = None) -> int:
         """Remove a block's file, if it is ours and not used since `stamp`; return its cost."""

@@ -21,6 +21,19 @@ What holds, with any number of threads and processes, killed at any moment:
 4. A twentieth of the filesystem stays free: when others fill it, blocks go.
 5. Trouble costs blocks and never a read. After a failure nothing is put for a while.
 
+A block is as large as a block in memory, so that a read at random is kept, and fetches no
+more than it asks for. What each MiB takes on the Xeon this was written on, in ms, in blocks of
+
+| 128 KiB | 256 KiB | 1 MiB | |
+|---:|---:|---:|---|
+| 1.4 | 1.1 | 0.8 | put (ext4; 40 µs of a block are its bytes, 16 its CRC, the rest its file) |
+| 0.5 | 0.4 | 0.3 | got from the page cache |
+| 3.4 | 2.3 | 1.9 | got from the disk by one thread |
+
+and 8 µs are lost on a block that is not there. So smaller blocks cost a sequential read 0.2 ms
+a MiB more, still 2 GB/s of one core, where larger ones would keep nothing of random reads,
+or fetch eight times what they ask for.
+
 CRC-32 is the checksum, because it meets chance and not malice here (who may write the
 directory is us) and is the fastest in the standard library. One MiB takes, in µs, on the
 Xeon this was written on: zlib.crc32 181, adler32 263 (and weak on short blocks), sha1 468,
@@ -41,7 +54,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs.reading.block_files import (
+    AS_THEY_CAME,
     LARGEST_BLOCK,
+    VERIFIED,
     BlockFile,
     BlockFiles,
     Found,
@@ -51,7 +66,7 @@ from swiftimgfs.reading.block_files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -63,6 +78,8 @@ DISK_BLOCK: Final = LARGEST_BLOCK
 _VICTIMS: Final = 16384
 _PATIENCE: Final = 0.5
 _REST: Final = 10.0
+_PUT_AT_ONCE: Final = 8  # 1.5 ms under the lock; half of what a block takes is not its bytes
+_BATCH: Final = 64  # names that are changed under one lock: a millisecond
 _WARNING_INTERVAL: Final = 60.0
 
 
@@ -89,7 +106,24 @@ class DiskCache:
         self._is_open = False
         self._files.close()
 
-    def get(self, etag: str, object_size: int, index: int, buffer: memoryview) -> bool:
+    def has(self, etag: str, object_size: int, index: int, worth: str = AS_THEY_CAME) -> bool:
+        """Return whether there seems to be a block: what `get` may find, or find damaged."""
+        if not self._is_open:
+            return False
+        try:
+            return self._files.has(name_of(etag, object_size, index, worth))
+        except OSError as failure:
+            self._warn(failure)
+            return False
+
+    def get(
+        self,
+        etag: str,
+        object_size: int,
+        index: int,
+        buffer: memoryview,
+        worth: str = AS_THEY_CAME,
+    ) -> bool:
         """Fill `buffer` with a block; return False when it is not there, or was damaged.
 
         Args:
@@ -97,11 +131,12 @@ class DiskCache:
             object_size: In bytes.
             index: Number of the block in the object.
             buffer: As long as the block. After False anything may be in it.
+            worth: What its bytes have to be worth, just that.
         """
-        assert len(buffer) == _size_of(object_size, index)  # noqa: S101  # not a damaged file
+        assert len(buffer) == size_of(object_size, index)  # noqa: S101  # not a damaged file
         if not self._is_open:
             return False
-        name = name_of(etag, object_size, index)
+        name = name_of(etag, object_size, index, worth)
         try:
             found = self._files.read(name, buffer)
         except OSError as failure:
@@ -112,40 +147,112 @@ class DiskCache:
             self._attempt(lambda: self._remove(name))
         return found is Found.INTACT
 
-    def put(self, etag: str, object_size: int, index: int, data: memoryview) -> None:
+    def put(
+        self,
+        etag: str,
+        object_size: int,
+        index: int,
+        data: memoryview,
+        worth: str = AS_THEY_CAME,
+    ) -> None:
         """Keep a block, if that can be done: a failure is logged and told to nobody."""
-        assert len(data) == _size_of(object_size, index)  # noqa: S101  # see `get`
-        is_resting = time.monotonic() < self._rest_until
-        if is_resting or not self._is_open or cost_of(len(data)) > self._limit:
+        assert len(data) == size_of(object_size, index)  # noqa: S101  # see `get`
+        self.put_all(etag, object_size, index, data, worth)
+
+    def put_all(
+        self,
+        etag: str,
+        object_size: int,
+        first: int,
+        data: memoryview,
+        worth: str = AS_THEY_CAME,
+    ) -> None:
+        """Keep blocks that follow each other, several of them under one lock."""
+        blocks = []
+        for start in range(0, len(data), DISK_BLOCK):
+            name = name_of(etag, object_size, first + start // DISK_BLOCK, worth)
+            blocks.append((name, data[start : start + DISK_BLOCK]))
+        count = min(_PUT_AT_ONCE, max(1, self._limit // (4 * cost_of(DISK_BLOCK))))
+        for start in range(0, len(blocks), count):
+            self._put_batch(blocks[start : start + count])
+
+    def _put_batch(self, blocks: Sequence[tuple[str, memoryview]]) -> None:
+        if self._is_resting or any(cost_of(len(data)) > self._limit for _, data in blocks):
             return
-        name = name_of(etag, object_size, index)
-        trailer = trailer_of(name, data)
-        self._attempt(lambda: self._write(name, data, trailer))
+        signed = [(name, data, trailer_of(name, data)) for name, data in blocks]
+        self._attempt(lambda: self._write(signed))
+
+    def revalue(
+        self, etag: str, object_size: int, indexes: Sequence[int], worth: str, new_worth: str
+    ) -> None:
+        """Say what blocks that are here are worth now; as they came none stays beside these."""
+
+        def change(index: int) -> None:
+            self._rename(
+                name_of(etag, object_size, index, worth),
+                name_of(etag, object_size, index, new_worth),
+            )
+            if new_worth == VERIFIED:
+                self._remove(name_of(etag, object_size, index))
+
+        self._change_all(indexes, change)
+
+    def remove(
+        self, etag: str, object_size: int, indexes: Sequence[int], worths: Iterable[str]
+    ) -> None:
+        """Remove blocks, of any of these worths."""
+
+        def change(index: int) -> None:
+            for worth in worths:
+                self._remove(name_of(etag, object_size, index, worth))
+
+        self._change_all(indexes, change)
+
+    def _change_all(self, indexes: Sequence[int], change: Callable[[int], None]) -> None:
+        """Change blocks in batches, between which others have their turn."""
+        for start in range(0, len(indexes), _BATCH):
+            batch = indexes[start : start + _BATCH]
+            if self._is_open:
+                self._attempt(lambda batch=batch: _for_each(batch, change))  # type: ignore[misc]
+
+    @property
+    def _is_resting(self) -> bool:
+        return not self._is_open or time.monotonic() < self._rest_until
 
     def _trim(self) -> None:
         used = self._make_room(self._count(), self._limit)
         self._files.note_used(used)
         log.info("disk cache directory=%s used=%d limit=%d", self._path, used, self._limit)
 
-    def _write(self, name: str, data: memoryview, trailer: bytes) -> None:
-        if self._files.has(name):  # another mount was quicker
+    def _write(self, blocks: Sequence[tuple[str, memoryview, bytes]]) -> None:
+        new = [block for block in blocks if not self._files.has(block[0])]
+        if not new:  # another mount was quicker
             return
         used = self._used()
-        cost = cost_of(len(data))
+        cost = sum(cost_of(len(data)) for _, data, _ in new)
         target = min(self._limit, used + self._files.room()) - cost
         used = self._make_room(used, target)
         if used > target:
             self._files.note_used(used)
             raise OSError("the filesystem is nearly full")
         self._files.note_used(used + cost)
-        try:
-            self._files.write(name, data, trailer)
-        except OSError:
-            self._files.note_used(used)
-            raise
+        for name, data, trailer in new:
+            try:
+                self._files.write(name, data, trailer)
+            except OSError:
+                self._files.note_used(used)
+                raise
+            used += cost_of(len(data))
+
+    def _rename(self, name: str, new_name: str) -> None:
+        if self._files.has(new_name):
+            self._remove(name)
+        else:
+            self._files.rename(name, new_name)
 
     def _remove(self, name: str) -> None:
-        self._files.note_used(self._used() - self._files.remove(name))
+        if self._files.has(name):
+            self._files.note_used(self._used() - self._files.remove(name))
 
     def _used(self) -> int:
         used = self._files.used()
@@ -202,5 +309,11 @@ class DiskCache:
             log.warning("disk cache fails directory=%s reason=%s", self._path, failure)
 
 
-def _size_of(object_size: int, index: int) -> int:
+def _for_each(indexes: Iterable[int], change: Callable[[int], None]) -> None:
+    for index in indexes:
+        change(index)
+
+
+def size_of(object_size: int, index: int) -> int:
+    """Return the bytes of block `index` of an object."""
     return min(DISK_BLOCK, object_size - index * DISK_BLOCK)

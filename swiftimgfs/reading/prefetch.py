@@ -14,7 +14,7 @@ Source: mountpoint-s3's windows that grow on a stall, JuiceFS's several sessions
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from swiftimgfs.layout import Stored
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE
@@ -98,6 +98,18 @@ class Cursor:
         return offset, self.planned - offset
 
 
+class Noted(NamedTuple):
+    """What a read is; a tuple, because one is made for each read.
+
+    Attributes:
+        cursor: Who reads, when it is in order.
+        is_jump: It goes away from where anybody read in order or goes on to.
+    """
+
+    cursor: Cursor | None
+    is_jump: bool
+
+
 class Prefetcher:
     """Follows the readers of one open image."""
 
@@ -115,14 +127,8 @@ class Prefetcher:
         """Leave the readers' shares of the cache to others."""
         self._fetcher.prefetchers.discard(self)
 
-    def note(
-        self, layout: Layout, offset: int, size: int, *, has_waited: bool
-    ) -> Cursor | None:
-        """Take note of a read, and have what comes after it fetched. Does not wait.
-
-        Returns:
-            Who reads, when it is in order.
-        """
+    def note(self, layout: Layout, offset: int, size: int, *, has_waited: bool) -> Noted:
+        """Take note of a read, and have what comes after it fetched. Does not wait."""
         end = offset + size
         cursor = next((c for c in reversed(self._cursors) if c.continues_at(offset)), None)
         if cursor is None:
@@ -131,13 +137,16 @@ class Prefetcher:
             if offset > 0:
                 cursor.seen = size
                 cursor.planned = end
-                return None
+                return Noted(None, is_jump=True)
         elif cursor is not self._cursors[-1]:
             self._cursors.remove(cursor)
             self._cursors.append(cursor)
+        goes_on = offset == cursor.expected
         if cursor.advance(offset, size, has_waited=has_waited):
             self.fetch_ahead(layout, cursor)
-        return cursor if cursor.is_sequential else None
+        if cursor.is_sequential:
+            return Noted(cursor, is_jump=False)
+        return Noted(None, is_jump=not goes_on)
 
     def fetch_ahead(self, layout: Layout, cursor: Cursor) -> None:
         """Have what comes next fetched, as far as there is room for it now."""

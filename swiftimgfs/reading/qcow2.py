@@ -41,7 +41,7 @@ MOST_L2_BYTES: Final = 32 * MIB
 MOST_REFCOUNT_BYTES: Final = 8 * MIB  # of the table, and of its blocks
 MOST_OTHER_BYTES: Final = 1 * MIB  # of the snapshot table
 MOST_HEADER_BYTES: Final = 64 * KIB  # of the first cluster: those of QEMU 7 end below 1 KiB
-MOST_RANGES: Final = 512
+MOST_RANGES: Final = 4096
 # Used entries of a table that are looked at: all two million of an L1 of 16 MiB would hold
 # up everything else for a second. (Unused ones are skipped in C, in 30 ms.)
 MOST_ENTRIES: Final = 65_536

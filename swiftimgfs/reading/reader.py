@@ -8,6 +8,7 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Extent, Inline, Stored, Zeros
 from swiftimgfs.reading.block_cache import key_of
 from swiftimgfs.reading.prefetch import Prefetcher
+from swiftimgfs.reading.tables import ImageTables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ class ImageReader:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher: Final = fetcher
         self._prefetcher = Prefetcher(fetcher)
+        self._tables: ImageTables | None = ImageTables(fetcher)  # None: it has none
 
     async def read(self, layout: Layout, offset: int, size: int) -> Bytes:
         """Return `size` bytes of `layout` from `offset`, fewer only at its end.
@@ -41,17 +43,27 @@ class ImageReader:
         if not pieces:
             return b""
         is_here = all(self._is_here(piece) for piece in pieces)
-        cursor = self._prefetcher.note(layout, offset, size, has_waited=not is_here)
+        noted = self._prefetcher.note(layout, offset, size, has_waited=not is_here)
         if not is_here:
-            await self._ask_for(layout, pieces, cursor)
+            await self._ask_for(layout, pieces, noted.cursor)
+            if noted.is_jump and self._tables is not None:
+                self._jumped(self._tables, layout, offset, size)
         if len(pieces) == 1:
             return await self._piece(pieces[0])
         # A buffer is used again after eviction: what is kept over an await is copied.
         return b"".join([bytes(await self._piece(piece)) for piece in pieces])
 
+    def expect_changes(self) -> None:
+        """Say that the image is being written: its tables are no hints any more."""
+        self._tables = None
+
     def close(self) -> None:
         """Say that nobody reads any more."""
         self._prefetcher.close()
+
+    def _jumped(self, tables: ImageTables, layout: Layout, offset: int, size: int) -> None:
+        if not tables.jumped(layout, offset, size):
+            self._tables = None
 
     def _is_here(self, piece: Extent) -> bool:
         if not isinstance(piece.source, Stored):

@@ -12,15 +12,19 @@ When the MD5 is another one, the segment is fetched once more and hashed on the 
   by the digests after each part: if only in the part that was held back, that is replaced
   and nobody notices; else somebody may have been given false bytes, and is told (EIO).
 - If not, Swift has other bytes than it says, and who reads on is told (EIO).
+
+An object that the local disk has all of, verified before it was put there, is not hashed
+again: each block's CRC-32 has been right. What becomes of the parts, a `Keeper` is told.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -43,11 +47,47 @@ UNHASHED_SHARE: Final = 4  # this part of the cache may wait to be hashed
 MOST_CHECKS: Final = 256  # objects that were begun: those that nobody reads on are forgotten
 
 
-@dataclass(slots=True)
+class Outcome(enum.Enum):
+    """What the comparison of an object with its MD5 came to."""
+
+    RIGHT = enum.auto()
+    WRONG = enum.auto()
+    UNKNOWN = enum.auto()  # it did not pass to its end
+
+
+class Keeper(Protocol):
+    """Who keeps what has passed. Nothing of it waits, but for asking."""
+
+    def keep(self, part: Part, check: object | None = None) -> None:
+        """Take a part that is complete; with a check, `settle` will say what it is worth."""
+
+    def settle(self, check: object, outcome: Outcome, key: ObjectKey) -> None:
+        """Take note of what a check came to."""
+
+    async def has_verified(self, key: ObjectKey) -> bool:
+        """Return whether all of an object is kept, and was right before."""
+
+
+class KeepsNothing:
+    """A `Keeper` where there is no place to keep anything."""
+
+    def keep(self, part: Part, check: object | None = None) -> None:
+        """Do nothing."""
+
+    def settle(self, check: object, outcome: Outcome, key: ObjectKey) -> None:
+        """Do nothing."""
+
+    async def has_verified(self, key: ObjectKey) -> bool:  # noqa: ARG002  # of any object
+        """Return that it is not."""
+        return False
+
+
+@dataclass(slots=True, eq=False)
 class _Check:
     """One object on its way past.
 
     Attributes:
+        is_vouched: Nothing is hashed: all of it is on the disk, and was right before.
         position: Up to where it was hashed.
         owed: By their start, the parts that are being fetched or wait to be hashed; pinned.
         marks: (end, digest so far) after each part.
@@ -58,6 +98,7 @@ class _Check:
     owed: dict[int, Part] = field(default_factory=dict)
     marks: list[tuple[int, bytes]] = field(default_factory=list)
     is_hashing: bool = False
+    is_vouched: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -76,12 +117,14 @@ class Verifier:
         in_thread: Callable[[Callable[[], None]], Awaitable[None]],
         *,
         is_on: bool,
+        keeper: Keeper | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
         self._retry = retry
         self._in_thread = in_thread
         self._is_on = is_on
+        self._keeper = keeper or KeepsNothing()
         self._checks: dict[ObjectKey, _Check] = {}
         self._owed = 0  # bytes that are here or on their way, and held until they are hashed
         self._progress = trio.lowlevel.ParkingLot()
@@ -153,10 +196,14 @@ class Verifier:
         check = self._checks.get(part.key)
         if check is None or check.owed.get(part.start) is not part:
             part.release()
+            if check is None or part.end <= check.position:
+                self._keeper.keep(part)
         if check is None or check.is_hashing:
             return
         check.is_hashing = True
         try:
+            if part.start == 0 and part.is_proven:
+                check.is_vouched = await self._keeper.has_verified(part.key)
             while (following := self._following(part.key, check)) is not None:
                 await self._hash(check, following)
         finally:
@@ -167,8 +214,10 @@ class Verifier:
             self._let_go_unreachable(part.key, check)
 
     def _begin(self, key: ObjectKey) -> _Check:
-        if len(self._checks) >= MOST_CHECKS:
-            self._checks = {k: c for k, c in self._checks.items() if not c.is_idle}
+        if len(self._checks) >= MOST_CHECKS or key in self._checks:
+            idle = [k for k, check in self._checks.items() if check.is_idle]
+            for forgotten in [key] if key in self._checks else idle:
+                self._keeper.settle(self._checks.pop(forgotten), Outcome.UNKNOWN, forgotten)
         check = self._checks[key] = _Check()
         return check
 
@@ -194,9 +243,11 @@ class Verifier:
 
         part.pins += 1
         try:
-            await self._in_thread(blocking)
+            if not check.is_vouched:
+                await self._in_thread(blocking)
         finally:
             part.pins -= 1
+        self._keeper.keep(part, None if check.is_vouched else check)
         check.position = part.end
         check.marks.append((part.end, check.digest.digest()))
         self._settle(check, part)
@@ -204,8 +255,13 @@ class Verifier:
     async def _compare(self, source: Stored, key: ObjectKey, check: _Check) -> None:
         del self._checks[key]
         last = self._cache.get(key, key[1] - 1)
-        if check.digest.hexdigest() == key[0]:
+        is_right = check.digest.hexdigest() == key[0]
+        if not check.is_vouched:
+            outcome = Outcome.RIGHT if is_right else Outcome.WRONG
+            self._keeper.settle(check, outcome, key)
+        if is_right and not check.is_vouched:
             self.verified[key] = time.time()
+        if is_right or check.is_vouched:
             if last is not None:
                 last.release()
             return
@@ -277,6 +333,7 @@ class Verifier:
             if is_here and not self._reaches(key, check.position, part.start):
                 self._settle(check, part)
                 part.release()
+                self._keeper.keep(part)
 
     def _settle(self, check: _Check, part: Part) -> None:
         """Say that a part, if it was owed, is not waited for any more."""

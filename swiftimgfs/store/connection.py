@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+DISK_READERS = 4
+
 
 class TokenRefusedError(errors.AccessDeniedError):
     """HTTP 401 to a request with a token: a new token may cure it, once.
@@ -67,6 +69,8 @@ class ConnectionPool:
         self._slots = trio.Semaphore(size)
         self._limiter = trio.CapacityLimiter(size)
         self._processors = trio.CapacityLimiter(os.cpu_count() or 1)
+        self._disk_readers = trio.CapacityLimiter(DISK_READERS)
+        self._disk_writers = trio.CapacityLimiter(1)
         self._idle: list[swiftclient.client.HTTPConnection] = []
         self._wires: list[Wire] = []
         self.storage_url = ""
@@ -186,6 +190,18 @@ class ConnectionPool:
         """Return when `blocking` has returned, in a thread: what takes a processor's time."""
         await trio.to_thread.run_sync(  # noqa: TID251  # the door
             blocking, limiter=self._processors
+        )
+
+    async def read_disk(self, blocking: Callable[[], None]) -> None:
+        """The same for what reads from a disk, which may hang: cancelled, it is left behind."""
+        await trio.to_thread.run_sync(  # noqa: TID251  # the door
+            blocking, limiter=self._disk_readers, abandon_on_cancel=True
+        )
+
+    async def write_disk(self, blocking: Callable[[], None]) -> None:
+        """The same for what writes to it, one thing after the other, also when left behind."""
+        await trio.to_thread.run_sync(  # noqa: TID251  # the door
+            blocking, limiter=self._disk_writers, abandon_on_cancel=True
         )
 
     async def run_in_thread(self, blocking: Callable[[], T], what: str, deadline: float) -> T:

@@ -62,13 +62,12 @@ class Sink(Filling, Protocol):
 
 
 class Target(Sink, Protocol):
-    """A sink that says how much it takes.
+    """A sink that says how much it takes."""
 
-    Attributes:
-        filled: How many bytes are in place.
-    """
-
-    filled: int
+    @property
+    def filled(self) -> int:
+        """How many bytes are in place."""
+        ...
 
     @property
     def size(self) -> int:

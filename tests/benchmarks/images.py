@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 PLAIN = "plain"
 QCOW2 = "disk.qcow2"
+DISK_SIZE = 64 * 1024 * MIB  # as its guest sees it
+STRIPES = 256  # of data, evenly spread over it
 # As large as a quarter of the plain one; the jobs with several files read different ones.
 PARTS = tuple(f"part.{number}" for number in range(8))
 # The same bytes as the plain one's, stored in segments.
@@ -67,12 +69,16 @@ class Images:
         return self.size // 4 if name in PARTS else self.size
 
     def _make_qcow2(self, path: Path) -> None:
-        """Make a disk of `size` of which a quarter holds data, a stripe in every four."""
+        """Make a guest's disk with data all over it, a quarter of `size` in all.
+
+        With the clusters that qemu-img makes by default, an L2 table maps 512 MiB: so there
+        are as many tables as in any disk of that size that has been in use for a while.
+        """
         raw = path.with_suffix(".raw")
-        stripe = max(self.size // 256, 64 * 1024)
+        stripe = max(self.size // 4 // STRIPES, 64 * 1024)
         with raw.open("wb") as file:
-            file.truncate(self.size)
-            for offset in range(0, self.size, 4 * stripe):
+            file.truncate(DISK_SIZE)
+            for offset in range(0, DISK_SIZE, DISK_SIZE // STRIPES):
                 file.seek(offset)
                 file.write(_noise(offset, stripe))
         command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(path)]

@@ -141,8 +141,10 @@ def qemu_convert(paths: list[Path]) -> Reading:
     info = json.loads(
         run(["qemu-img", "info", "--output=json", "-U", paths[0]], JOB_SECONDS).output
     )
-    nowhere = f"driver=null-co,size={info['virtual-size']}"
-    command = ["qemu-img", "convert", "-n", "--target-image-opts", paths[0], nowhere]
+    nowhere = f"driver=null-co,read-zeroes=on,size={info['virtual-size']}"
+    # Where a disk has no data nothing is written, as with a new file: that is not reading.
+    options = ["-n", "--target-is-zero", "--target-image-opts"]
+    command = ["qemu-img", "convert", *options, paths[0], nowhere]
     return Reading(_size_of(paths), run(command, JOB_SECONDS).seconds)
 
 

@@ -25,7 +25,7 @@ from swiftimgfs import cli
 from swiftimgfs.verification import facts, verifier
 from swiftimgfs.verification.plan import Check, Digest, Facts, Segment, plan_of
 from tests.support.fault_control import Fault
-from tests.support.mounts import mounted
+from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,6 +250,24 @@ def test_a_byte_that_differs_in_a_plain_image_is_found(
 
     assert line.startswith(f"WRONG   {directory}/image: etag, {len(WHOLE)} bytes at 0: md5 is")
     assert line.endswith(f", not {md5(WHOLE)}")
+
+
+def test_what_is_wrong_fails_in_a_mount_that_verifies_by_itself(
+    swift: FaultySwift,
+    client: swiftclient.Connection,
+    container: str,
+    mount: Mounted,
+    verify: Verify,
+) -> None:
+    data = random.SystemRandom().randbytes(SEGMENT)
+    client.put_object(container, "image", data)
+    swift.control.inject(Fault(method="GET", target="/image$", count=None, corrupt_at=77))
+
+    [line] = verify(mount.path / container / "image", status=1)
+
+    assert line.startswith(f"FAILED  {mount.path / container / 'image'}: EIO: ")
+    log = mount.log.read_text()
+    assert f"{container}/image: its MD5 is " in log
 
 
 @pytest.mark.parametrize("kind", ["slo", "dlo"])

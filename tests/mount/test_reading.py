@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,3 +196,32 @@ def test_qemu_img_works_on_a_qcow2_in_the_mount(mount: Mounted, container: str, 
     assert "identical" in run("qemu-img", "compare", remote, raw)
     run("qemu-img", "convert", "-O", "raw", remote, back)
     assert back.read_bytes() == raw.read_bytes()
+
+
+def test_an_image_says_when_and_how_far_it_was_verified(
+    swift: FaultySwift, mount: Mounted, container: str, image: Path
+) -> None:
+    upload(swift, container, image)
+    large = image.rename(image.with_name("large.raw"))
+    upload(swift, container, large, "-S", "1000000")
+    plain, segmented = (mount.path / container / name for name in ("image.raw", "large.raw"))
+    assert "user.swift.verified" not in os.listxattr(plain)
+    assert "user.swift.verified" not in os.listxattr(segmented)
+
+    begin = datetime.now(UTC).replace(microsecond=0)
+    with segmented.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for offset in range(0, 1_000_000, 50_000):
+            os.pread(file.fileno(), 50_000, offset)
+    partly = os.getxattr(segmented, "user.swift.verified").decode()
+    plain.read_bytes()
+    segmented.read_bytes()
+
+    whole = os.getxattr(plain, "user.swift.verified").decode()
+    all_of_it = os.getxattr(segmented, "user.swift.verified").decode()
+    assert re.fullmatch(r"\S+Z segments [123]/4", partly)
+    assert all_of_it.endswith("Z segments 4/4")
+    assert whole.endswith("Z whole")
+    for text in (partly, whole, all_of_it):
+        assert begin <= datetime.fromisoformat(text.split()[0]) <= datetime.now(UTC)
+    assert "user.swift.verified" in os.listxattr(plain)

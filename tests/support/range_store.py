@@ -18,12 +18,15 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.layout import Stored
 from swiftimgfs.reading.block_cache import BlockCache, Part
+from swiftimgfs.reading.disk_reads import DiskFirstStore
+from swiftimgfs.reading.disk_writes import DiskWriter
 from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from swiftimgfs.reading.disk_cache import DiskCache
     from swiftimgfs.store.wire import Target
 
 # Content is a tile of this size over and over: an odd one, so that no two blocks are equal.
@@ -176,6 +179,22 @@ class FakeRetry:
 
 
 @dataclass
+class FakeDiskThreads:
+    """Doors to a disk that takes its time."""
+
+    reading_seconds: float = 0.0
+    writing_seconds: float = 0.0
+
+    async def read_disk(self, blocking: Callable[[], None]) -> None:
+        await trio.sleep(self.reading_seconds)
+        blocking()
+
+    async def write_disk(self, blocking: Callable[[], None]) -> None:
+        await trio.sleep(self.writing_seconds)
+        blocking()
+
+
+@dataclass
 class Reading:
     """The reading layer over a store, without the pool and the kernel."""
 
@@ -186,25 +205,32 @@ class Reading:
 
 
 @asynccontextmanager
-async def reading_from(
+async def reading_from(  # noqa: PLR0913  # each but the store is rare
     store: FakeRangeStore,
     *,
     limit: int = 64 * 1024**2,
     is_verifying: bool = False,
     retry: FakeRetry | None = None,
     hashing_seconds: float = 0.0,
+    disk: DiskCache | None = None,
+    threads: FakeDiskThreads | None = None,
 ) -> AsyncIterator[Reading]:
     """Run the layer; what is still being fetched at the end of the context is given up."""
     retry = retry or FakeRetry()
+    threads = threads or FakeDiskThreads()
     cache = BlockCache(limit)
+    writer = DiskWriter(disk, threads, limit=limit // 2) if disk else None
+    first = DiskFirstStore(store, disk, threads, writer.worths) if disk and writer else store
 
     async def in_thread(blocking: Callable[[], None]) -> None:
         await trio.sleep(hashing_seconds)
         blocking()
 
-    verifier = Verifier(store, cache, retry, in_thread, is_on=is_verifying)
+    verifier = Verifier(store, cache, retry, in_thread, is_on=is_verifying, keeper=writer)
     async with trio.open_nursery() as nursery:
-        yield Reading(store, cache, verifier, Fetcher(store, cache, verifier, retry, nursery))
+        if writer is not None:
+            nursery.start_soon(writer.run)
+        yield Reading(store, cache, verifier, Fetcher(first, cache, verifier, retry, nursery))
         nursery.cancel_scope.cancel()
 
 

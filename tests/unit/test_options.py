@@ -150,7 +150,6 @@ def test_an_option_of_ours_has_a_default_of_its_own_type_or_says_what_holds_with
     ("name", "value"),
     [
         ("segment_size", 64 * KIB**2),
-        ("memory_limit", 512 * KIB**2),
         ("timeout", 60.0),
         ("connections", 8),
         ("ro", False),
