@@ -93,7 +93,7 @@ class ConnectionPool:
         """Make one try of a ranged GET, whose bytes go into `sink` as they come.
 
         Not retried, but for a token that is refused: only who owns the sink knows what is in
-        it. A connection on which nothing comes for `patience` seconds is cut.
+        it. A connection on which nothing comes for `patience` seconds is closed.
 
         Args:
             request: With its `Range` and `If-Match`.
@@ -109,7 +109,7 @@ class ConnectionPool:
         async with self._slots:
             for attempt in range(1, self.retry.tries + 1):
                 try:
-                    await self._watched(request, expected, _Attempt(sink), patience)
+                    await self._try(request, expected, _Attempt(sink), patience)
                 except TokenRefusedError as failure:
                     if (attempt > 1 and not failure.was_over) or attempt == self.retry.tries:
                         raise
@@ -117,27 +117,14 @@ class ConnectionPool:
                 else:
                     return
 
-    async def _watched(
+    async def _try(
         self, request: Request, expected: str, attempt: _Attempt, patience: float
     ) -> None:
-        """Run the try in a thread, and cut its connection when it falls silent."""
-        call = functools.partial(self._fetch, request, expected, attempt)
-        failure: errors.SwiftImgFsError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cut_when_silent, attempt, patience, str(request))
-            try:
-                await self.run_in_thread(call, str(request), self.retry.deadline(request))
-            except errors.SwiftImgFsError as exc:
-                failure = exc  # raised here, it would leave the nursery in a group
-            finally:
-                attempt.end()
-                nursery.cancel_scope.cancel()
-        if failure is not None and attempt.was_cut and failure.is_transient:
-            raise errors.StalledError(
-                f"{request}: nothing came for {patience:.0f} s"
-            ) from failure
-        if failure is not None:
-            raise failure
+        call = functools.partial(self._fetch, request, expected, attempt, patience)
+        try:
+            await self.run_in_thread(call, str(request), self.retry.deadline(request))
+        finally:
+            attempt.end()
         if attempt.wire is not None:
             self._wires.append(attempt.wire)
 
@@ -231,7 +218,9 @@ class ConnectionPool:
                 raise
         return connection, Response(response.status, _headers_of(response), body)
 
-    def _fetch(self, request: Request, expected: str, attempt: _Attempt) -> None:
+    def _fetch(
+        self, request: Request, expected: str, attempt: _Attempt, patience: float
+    ) -> None:
         what = str(request)
         try:
             with translated(what):
@@ -243,14 +232,18 @@ class ConnectionPool:
                 wire = attempt.wire = self._wire_to(access.storage_url)
                 try:
                     headers = {**access.headers, **request.headers}
-                    response = wire.get(wire.account + request.target, headers)
+                    response = wire.get(wire.account + request.target, headers, patience)
                     if response.status == http.HTTPStatus.UNAUTHORIZED:
                         self._refused(access, failure_of(response, what), what)
                     _check_range(response, expected, what)
                     fill(response, attempt, what, wire.plain_socket)
-                except BaseException:
+                except BaseException as exc:
                     attempt.wire = None
                     wire.close()
+                    if isinstance(exc, TimeoutError):
+                        raise errors.StalledError(
+                            f"{what}: nothing came for {patience:.0f} s"
+                        ) from exc
                     raise
         finally:
             attempt.is_done = True
@@ -317,8 +310,6 @@ class _Attempt:
         self._lock = threading.Lock()  # what arrives after the end is nobody's
         self._is_over = False
         self.is_done = False
-        self.was_cut = False
-        self.arrivals = 0
         self.wire: Wire | None = None
 
     def rest(self) -> memoryview:
@@ -328,7 +319,6 @@ class _Attempt:
     def arrived(self, count: int) -> None:
         """Say that `count` bytes more are in place."""
         with self._lock:
-            self.arrivals += 1
             if not self._is_over:
                 self._sink.arrived(count)
 
@@ -340,16 +330,6 @@ class _Attempt:
             self._sink.abandon()
             if self.wire is not None:
                 self.wire.abort()
-
-
-async def _cut_when_silent(attempt: _Attempt, patience: float, what: str) -> None:
-    while True:
-        seen = attempt.arrivals
-        await trio.sleep(patience)
-        if attempt.arrivals == seen and attempt.wire is not None:
-            log.info("cutting a silent connection request=%s after=%.0f s", what, patience)
-            attempt.was_cut = True
-            attempt.wire.abort()
 
 
 def _check_range(response: http.client.HTTPResponse, expected: str, what: str) -> None:

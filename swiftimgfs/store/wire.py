@@ -94,14 +94,22 @@ class Wire:
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=transport.timeout)
 
-    def get(self, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    def get(
+        self, target: str, headers: Mapping[str, str], patience: float
+    ) -> http.client.HTTPResponse:
         """Return the answer to a GET of `target`, whose body is still to be read.
 
         A connection that the server closed while nobody used it is made anew.
+
+        Raises:
+            TimeoutError: Nothing came for `patience` seconds; so does reading the body.
         """
         if self._is_dropped():
             self.close()
         was_idle = self._connection.sock is not None
+        self._connection.timeout = patience
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(patience)
         try:
             return self._get(target, headers)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
