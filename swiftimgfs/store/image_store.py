@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HTTP_ACCEPTED = 202  # PUT of a container that is there
+ASKING_ALL = {"X-Newest": "true"}
 IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
 INFO = Request("GET", "info", is_below_account=False)
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
@@ -86,7 +87,18 @@ class ImageStore:
         """Use `pool`; `reference` is what Glance calls the login in its locations."""
         self._pool: Final = pool
         self._reference: Final = reference
+        self._asking: Mapping[str, str] = {}
         self.limits = Limits()
+
+    def newest(self) -> ImageStore:
+        """Return the same store, asking all replicas of an object and not the next best.
+
+        Slower, and as right as Swift can be: who deletes by what a manifest names must not
+        be told of the one before.
+        """
+        store = ImageStore(self._pool, self._reference)
+        store.limits, store._asking = self.limits, ASKING_ALL
+        return store
 
     # ── the account ────────────────────────────────────────────────────────────────────
 
@@ -201,7 +213,8 @@ class ImageStore:
         the etag of the manifest object itself (unquoted, where those of a large object are
         quoted): they are then made from the whole listing.
         """
-        response = await self._pool.request(Request("HEAD", container, name))
+        request = Request("HEAD", container, name, headers=self._asking)
+        response = await self._pool.request(request)
         info = records.image_info(container, name, response.headers)
         if info.dlo and not response.headers.get("etag", "").startswith('"'):
             image = await self.resolve(info)
@@ -238,7 +251,7 @@ class ImageStore:
             raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
         query = {"multipart-manifest": "get"}
         # What was a manifest a moment ago may be a plain image of any size now.
-        headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}"}
+        headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}", **self._asking}
         response = await self._pool.request(Request("GET", container, name, query, headers))
         if response.headers.get("x-static-large-object", "").lower() != "true":
             raise errors.ImageChangedError(f"{container}/{name}: is no SLO any more")
