@@ -40,6 +40,9 @@ ASKING_ALL = {"X-Newest": "true"}
 IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
 INFO = Request("GET", "info", is_below_account=False)
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
+# Swift looks at each segment that a manifest names, four at a time: with more than these it
+# is asked to say something meanwhile, so that no proxy in between gives up.
+FEW_SEGMENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ class ImageStore:
             etags = [
                 e.source.etag for e in image.layout.extents if isinstance(e.source, Stored)
             ]
-            return replace(info, size=image.layout.size, etag=large_objects.slo_etag(etags))
+            return replace(info, size=image.layout.size, etag=large_objects.etag_of_etags(etags))
         return info
 
     async def resolve(self, info: ImageInfo) -> StoredImage:
@@ -246,16 +249,24 @@ class ImageStore:
             return StoredImage(info, through_manifest(info))
         return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
 
-    async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
-        if depth == 0:
-            raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
+    async def slo_rows(self, container: str, name: str) -> list[Segment | bytes]:
+        """Return what an SLO's manifest itself names: nested manifests as segments.
+
+        Raises:
+            ImageChangedError: It is no SLO (any more).
+        """
         query = {"multipart-manifest": "get"}
         # What was a manifest a moment ago may be a plain image of any size now.
         headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}", **self._asking}
         response = await self._pool.request(Request("GET", container, name, query, headers))
         if response.headers.get("x-static-large-object", "").lower() != "true":
             raise errors.ImageChangedError(f"{container}/{name}: is no SLO any more")
-        for row in large_objects.parse_slo(response.body):
+        return large_objects.parse_slo(response.body)
+
+    async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
+        if depth == 0:
+            raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
+        for row in await self.slo_rows(container, name):
             if isinstance(row, bytes):
                 found.pieces.append((len(row), Inline(memoryview(row))))
                 continue
@@ -326,26 +337,60 @@ class ImageStore:
         *,
         is_new: bool = False,
     ) -> ImageInfo:
-        """Store an SLO made of whole segments; return what it is now.
+        """Store an SLO made of segments or parts of them; return what it is now.
 
         Raises:
             CorruptDataError: Swift holds other segments than those we sent.
             ExistsError: `is_new`, and something has the name already.
         """
-        etag = large_objects.slo_etag(segment.etag for segment in segments)
+        etag = large_objects.slo_etag(segments)
+        query = {"multipart-manifest": "put"}
+        if len(segments) > FEW_SEGMENTS:
+            query["heartbeat"] = "on"
         request = Request(
             "PUT",
             container,
             name,
-            {"multipart-manifest": "put"},
-            {**headers, **(IF_NEW if is_new else {}), "ETag": etag},
+            query,
+            {
+                **headers,
+                **(IF_NEW if is_new else {}),
+                "ETag": etag,
+                "Accept": "application/json",
+            },
             large_objects.format_slo(segments),
         )
-        size = sum(segment.size for segment in segments)
+        size = sum(segment.length for segment in segments)
         info = await self._put(request, size, records.Manifest.SLO)
         if info.etag != etag:
             raise errors.CorruptDataError(f"{request}: etag {info.etag}, not {etag}")
         return info
+
+    async def md5_of(self, payload: Payload) -> str:
+        """Return the MD5 of what a PUT sends, without making the mount wait."""
+        await self._pool.compute(lambda: _ignore(payload.md5()))
+        return payload.md5()
+
+    async def copy_object(
+        self, source: Segment, container: str, name: str, headers: Mapping[str, str]
+    ) -> None:
+        """Have Swift copy an object, without its metadata; Glance's and SLOs become plain.
+
+        Raises:
+            ImageChangedError: The source is not what it was.
+        """
+        all_headers = {
+            **headers,
+            "X-Fresh-Metadata": "true",
+            "Destination": f"/{quote(container)}/{quote(name)}",
+            "If-Match": f'"{source.etag}"',
+        }
+        request = Request("COPY", source.container, source.name, headers=all_headers)
+        answered = (await self._pool.request(request)).headers
+        if answered.get("etag", "").strip('"') != source.etag:
+            copy = await self.head_image(container, name)
+            if (copy.etag, copy.size) != (source.etag, source.size):
+                raise errors.ImageChangedError(f"{request}: copied as {copy.etag}")
 
     async def _put(
         self, request: Request, size: int, manifest: records.Manifest | None
@@ -392,6 +437,10 @@ class ImageStore:
         if self._reference:
             return str(Location("swift+config", self._reference, container, name))
         return format_storage_location(self._pool.storage_url, container, name)
+
+
+def _ignore(value: object) -> None:
+    """Have no use for a value."""
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
