@@ -82,7 +82,7 @@ class Journal:
 
     async def _begin(self, record: UploadRecord) -> JournalEntry:
         made: list[Path] = []
-        await _on_disk(self._compute, lambda: made.append(self._session.begin(record)))
+        await on_disk(self._compute, lambda: made.append(self._session.begin(record)))
         return self.resume(made[0], record)
 
 
@@ -158,7 +158,7 @@ class JournalEntry:
         A disk that fails here costs another look at the next mount.
         """
         try:
-            await _on_disk(self._compute, lambda: remove_upload(self._path))
+            await on_disk(self._compute, lambda: remove_upload(self._path))
         except errors.HostDiskError as failure:
             log.warning("journal not tidied up image=%s reason=%s", self.record.image, failure)
 
@@ -198,7 +198,7 @@ class JournalEntry:
             errno=errno_name,
         )
         try:
-            await _on_disk(self._compute, lambda: self._keep(spool, is_told=is_told))
+            await on_disk(self._compute, lambda: self._keep(spool, is_told=is_told))
         except errors.HostDiskError as failure:
             log.error("not kept image=%s reason=%s", self.record.image, failure)  # noqa: TRY400  # said
             return False
@@ -233,11 +233,11 @@ class JournalEntry:
             if self._written >= mine:
                 return  # somebody wrote it along with his own
             record, version = self.record, self._version
-            await _on_disk(self._compute, lambda: write_record(self._path, record))
+            await on_disk(self._compute, lambda: write_record(self._path, record))
             self._written = version
 
 
-async def _on_disk(compute: Compute, blocking: Callable[[], object]) -> None:
+async def on_disk(compute: Compute, blocking: Callable[[], object]) -> None:
     """Run what uses the disk in a thread.
 
     Raises:
