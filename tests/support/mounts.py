@@ -32,7 +32,7 @@ def mounted(
 ) -> Iterator[Mounted]:
     """Mount `source` at `directory`/mnt while the context lasts."""
     path, log = directory / "mnt", directory / "mount.log"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     arguments = [source, str(path), "--debug", "-o", f"log_file={log}"]
     arguments += ["-o", options] if options else []
     started = start_mount(arguments, {**os.environ, **environ}, is_detached=True)
@@ -49,6 +49,12 @@ def mounted(
         # Asking first is no use: a dead mount does not look like one to os.path.ismount.
         unmount = ["fusermount3", "-uz", str(path)]
         subprocess.run(unmount, check=False, stderr=subprocess.DEVNULL)
+
+
+def recover(directory: Path, environ: Mapping[str, str], options: str = "") -> None:
+    """Mount once more and leave: what an earlier mount left behind is finished or removed."""
+    with mounted(directory, environ, options):
+        pass
 
 
 def run(*arguments: object, status: int = 0) -> str:
