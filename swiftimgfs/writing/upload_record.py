@@ -67,7 +67,7 @@ class Attempt:
     """One commit that may have been stored.
 
     Attributes:
-        etag: What the image has if it was.
+        etag: What the image has if it was; empty when the image was removed.
         replaced: What then has to go.
     """
 
@@ -195,7 +195,7 @@ def _owner(fields: dict[str, Any]) -> Owner:
 
 def _record(fields: dict[str, Any]) -> UploadRecord:
     attempts = tuple(
-        Attempt(_text(row["etag"]), tuple(_names(row["replaced"])))
+        Attempt(str(row["etag"]), tuple(_names(row["replaced"])))
         for row in fields["attempts"]
     )
     record = UploadRecord(
