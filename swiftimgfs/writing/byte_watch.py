@@ -192,11 +192,9 @@ class ImageWatches:
     compute: Compute
     nursery: trio.Nursery
 
-    def of(self, size_of_base: int, metadata: Mapping[str, str] | None = None) -> ImageWatch:
+    def of(self, size_of_base: int, metadata: Mapping[str, str]) -> ImageWatch:
         """Return the watch of an image that has `size_of_base` bytes as yet, and metadata."""
-        return ImageWatch(
-            self.options, self.compute, self.nursery, size_of_base, metadata or {}
-        )
+        return ImageWatch(self.options, self.compute, self.nursery, size_of_base, metadata)
 
 
 def _algorithms(options: WatchOptions, metadata: Mapping[str, str]) -> frozenset[str]:

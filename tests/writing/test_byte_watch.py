@@ -73,7 +73,7 @@ def watches(nursery, certificates):
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512", "md5", "blake2b"])
 async def test_what_was_written_in_order_has_its_digest(watches, algorithm):
-    image, watch = Image(), watches(algorithm).of(0)
+    image, watch = Image(), watches(algorithm).of(0, {})
     for offset in range(0, len(DATA), 1000):
         image.write(watch, offset, DATA[offset : offset + 1000])
 
@@ -82,11 +82,11 @@ async def test_what_was_written_in_order_has_its_digest(watches, algorithm):
 
 
 async def test_an_empty_image_has_the_digest_of_nothing(watches):
-    assert await Image().finish(watches().of(0)) == Image().digest()
+    assert await Image().finish(watches().of(0, {})) == Image().digest()
 
 
 async def test_a_hole_is_hashed_as_the_zeros_that_it_is(watches):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
 
     image.write(watch, 10, b"x")
     image.truncate(watch, 5000)
@@ -99,7 +99,7 @@ async def test_a_hole_is_hashed_as_the_zeros_that_it_is(watches):
 async def test_a_large_hole_has_no_digest(watches, monkeypatch):
     monkeypatch.setattr(byte_watch, "LARGEST_HOLE", 100)
     for first, last in ((0, 200), (101, 0)):
-        image, watch = Image(), watches().of(0)
+        image, watch = Image(), watches().of(0, {})
         image.write(watch, first, b"x")
         image.truncate(watch, len(image.data) + last)
 
@@ -108,7 +108,7 @@ async def test_a_large_hole_has_no_digest(watches, monkeypatch):
 
 @pytest.mark.parametrize("offset", [0, 5, 9])
 async def test_what_was_written_twice_has_no_digest(watches, offset):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
     image.write(watch, 0, b"0123456789")
 
     image.write(watch, offset, b"x")
@@ -118,7 +118,7 @@ async def test_what_was_written_twice_has_no_digest(watches, offset):
 
 
 async def test_an_image_that_was_shortened_has_no_digest(watches):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
     image.write(watch, 0, b"0123456789")
     image.truncate(watch, 9)
 
@@ -126,7 +126,7 @@ async def test_an_image_that_was_shortened_has_no_digest(watches):
 
 
 async def test_an_image_that_was_emptied_begins_anew(watches):
-    image, watch = Image(b"older"), watches().of(5)
+    image, watch = Image(b"older"), watches().of(5, {})
     image.write(watch, 5, b"x")
     assert await image.finish(watch) == {}
 
@@ -137,7 +137,7 @@ async def test_an_image_that_was_emptied_begins_anew(watches):
 
 
 async def test_a_commit_in_between_changes_nothing(watches):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
     for offset in range(0, 1000, 100):
         image.write(watch, offset, DATA[:100])
         assert await image.finish(watch) == image.digest()
@@ -145,7 +145,7 @@ async def test_a_commit_in_between_changes_nothing(watches):
 
 
 async def test_no_digest_is_asked_for(watches):
-    image, watch = Image(), watches(None).of(0)
+    image, watch = Image(), watches(None).of(0, {})
     image.write(watch, 0, DATA)
     image.truncate(watch, 0)
     image.write(watch, 0, DATA)
@@ -155,7 +155,7 @@ async def test_no_digest_is_asked_for(watches):
 
 
 async def test_nothing_is_kept_after_the_end(watches):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
     image.write(watch, 0, DATA)
     watch.close()
 
@@ -172,7 +172,7 @@ def test_a_digest_is_never_a_wrong_one(operations, size, is_appending):
     async def run():
         async with trio.open_nursery() as nursery:
             watches = ImageWatches(WatchOptions("sha256"), compute, nursery)
-            image, watch = Image(b"x" * size), watches.of(size)
+            image, watch = Image(b"x" * size), watches.of(size, {})
             for kind, offset, data in operations:
                 if kind == "w":
                     image.write(watch, len(image.data) if is_appending else offset, data)
@@ -193,7 +193,7 @@ def test_a_digest_is_never_a_wrong_one(operations, size, is_appending):
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512", None])
 async def test_a_right_signature_lets_the_image_through(watches, signer, algorithm):
-    image, watch = Image(), watches(algorithm).of(0)
+    image, watch = Image(), watches(algorithm).of(0, {})
     image.write(watch, 0, DATA)
 
     told = await image.finish(watch, signer.sign(DATA, "SHA-256"))
@@ -202,7 +202,7 @@ async def test_a_right_signature_lets_the_image_through(watches, signer, algorit
 
 
 async def test_a_wrong_signature_does_not(watches, signer):
-    image, watch = Image(), watches().of(0)
+    image, watch = Image(), watches().of(0, {})
     image.write(watch, 0, DATA)
 
     with pytest.raises(SignatureError, match="not that of these bytes"):
@@ -212,7 +212,7 @@ async def test_a_wrong_signature_does_not(watches, signer):
 
 @pytest.mark.parametrize("step", [1000, 10**6])
 async def test_an_image_out_of_order_is_read_back_for_its_signature(watches, signer, step):
-    image, watch = Image(step=step), watches().of(0)
+    image, watch = Image(step=step), watches().of(0, {})
     image.write(watch, 5000, DATA[5000:])
     image.write(watch, 0, DATA[:5000])
 
@@ -235,7 +235,7 @@ async def test_a_signature_that_is_foreseen_costs_no_reading(watches, signer):
 
 
 async def test_an_image_that_ends_too_early_is_no_image(watches, signer):
-    watch = watches().of(10)
+    watch = watches().of(10, {})
 
     with pytest.raises(StoreUnavailableError, match="ends at 3 of 10"):
         await watch.finish(10, signer.sign(DATA), Image(b"abc").read)
@@ -251,7 +251,7 @@ async def test_an_unknown_hash_method_is_told_at_the_end(watches, signer):
 
 
 async def test_without_certificates_a_signed_image_is_refused(nursery, signer):
-    image, watch = Image(), ImageWatches(WatchOptions("sha256"), compute, nursery).of(0)
+    image, watch = Image(), ImageWatches(WatchOptions("sha256"), compute, nursery).of(0, {})
     image.write(watch, 0, DATA)
 
     with pytest.raises(SignatureError, match="signature_certificates"):
