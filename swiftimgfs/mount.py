@@ -13,6 +13,8 @@ import logging
 import os
 import shutil
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -32,10 +34,12 @@ from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in
+from swiftimgfs.writing.budget import DirtyBudget
+from swiftimgfs.writing.byte_watch import ImageWatches
+from swiftimgfs.writing.parts import WriteParts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from swiftimgfs.config.load import Config, StoreConfig
     from swiftimgfs.model.paths import StorePath
@@ -166,7 +170,17 @@ def build_filesystem(
         service,
         connections=config.store.connections,
     )
-    files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
+    options = config.writing
+    writing = WriteParts(
+        store,
+        service,
+        DirtyBudget(options.memory_limit, options.spool_size),
+        Path(tempfile.gettempdir()) / "swiftimgfs-spool",
+        options,
+        watches=ImageWatches(config.watching, pool.compute, service),
+        slots=trio.Semaphore(options.connections),
+    )
+    files = OpenFiles(store, directories, inodes, fetcher, writing)
     usage = AccountUsage(store, service, account)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.config.glance_options import GLANCE_MB
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.fuse.attributes import Presentation
@@ -20,7 +21,8 @@ from swiftimgfs.store.auth import EndpointOptions, TransportOptions
 from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.request import RetryPolicy
-from swiftimgfs.writing.uploader import WriteOptions
+from swiftimgfs.writing.byte_watch import WatchOptions
+from swiftimgfs.writing.options import LargeObject, WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +47,7 @@ class Config:
     Attributes:
         admin_tenants: Projects that every write ACL lets in.
         read_retry: How often a broken read is resumed.
+        watching: What is told of the bytes of an image that is written.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
@@ -61,6 +64,7 @@ class Config:
     read_retry: RetryPolicy
     is_verifying: bool
     writing: WriteOptions
+    watching: WatchOptions
 
 
 def load_store_config(
@@ -109,7 +113,9 @@ def load_config(
         ConfigError: Something that was given cannot be understood; the message says what.
     """
     store, settings = load_store_config(source, options, config_file)
-    memory, segment_size = settings["memory_limit"], settings["segment_size"]
+    memory = settings["memory_limit"]
+    large_object = LargeObject(settings["large_object"])
+    segment_size, large_object_size = _sizes(settings, large_object)
     return Config(
         store=store,
         mountpoint=Path(mountpoint).absolute(),
@@ -128,15 +134,47 @@ def load_config(
         view=_view(settings, store),
         read_retry=_read_retry(settings, store.retry),
         is_verifying=settings["verify"],
+        watching=_watching(settings),
         writing=WriteOptions(
+            large_object=large_object,
             segment_size=segment_size,
-            large_object_size=settings["large_object_size"] or segment_size,
-            dirty_limit=memory // 2,
+            large_object_size=large_object_size,
+            memory_limit=memory * 3 // 8,
+            spool_size=settings["spool_size"],
+            connections=store.connections,
             allow_glance_writes=settings["allow_glance_writes"],
             last_writer_wins=settings["last_writer_wins"],
             naming=store.naming,
         ),
     )
+
+
+def _sizes(settings: Settings, large_object: LargeObject) -> tuple[int, int]:
+    """Return the size of segments, and from which size on an image has some."""
+    if large_object is LargeObject.GLANCE:
+        return (
+            settings["swift_store_large_object_chunk_size"] * GLANCE_MB,
+            settings["swift_store_large_object_size"] * GLANCE_MB,
+        )
+    segment_size: int = settings["segment_size"]
+    return segment_size, settings["large_object_size"] or segment_size
+
+
+def _watching(settings: Settings) -> WatchOptions:
+    """Return which digest is stored with images, and where certificates are.
+
+    Glance keeps digests in its database, and its driver none in Swift.
+    """
+    algorithm: str | None = settings["hashing_algo"]
+    is_as_glance = settings["large_object"] == LargeObject.GLANCE.value
+    if algorithm == "none" or is_as_glance:
+        algorithm = None
+    if not settings["signature_certificates"]:
+        return WatchOptions(algorithm)
+    path = Path(settings["signature_certificates"]).absolute()  # the background is elsewhere
+    if not path.is_dir():
+        raise errors.ConfigError(f"signature_certificates {path}: no such directory")
+    return WatchOptions(algorithm, path)
 
 
 def _presentation(settings: Settings) -> Presentation:

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.model.attributes import AttributeChanges
+from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store.image_store import StoredImage, metadata_headers
-from swiftimgfs.writing.uploader import CLEAN_UP_SECONDS, DirtyBudget, Uploader, delete_objects
+from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS, delete_objects
+from swiftimgfs.writing.options import LargeObject
+from swiftimgfs.writing.signatures import keys as signature_keys
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.writing.uploader import WriteOptions
+    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
 
-KEPT_ATTRIBUTES = ("mode", "uid", "gid")  # what a file keeps when it is written anew
+# What a file keeps when it is written anew; a signature, too: the new bytes have to be those.
+KEPT_ATTRIBUTES = ("mode", "uid", "gid", *sorted(signature_keys()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,14 @@ class OpenFiles:
         directories: Directories,
         inodes: InodeTable,
         fetcher: Fetcher,
-        nursery: trio.Nursery,
-        options: WriteOptions,
+        writing: WriteParts,
     ) -> None:
         self._store = store
         self._directories = directories
         self._inodes = inodes
         self._fetcher = fetcher
-        self._nursery = nursery
-        self._options = options
-        self._budget = DirtyBudget(options.dirty_limit)
+        self._writing = writing
+        self._options = writing.options
         self._handles: HandleTable[FileHandle] = HandleTable()
         self._current: dict[Inode, OpenImage] = {}
         self._removed_open: dict[StorePath, OpenImage] = {}
@@ -83,11 +85,10 @@ class OpenFiles:
         access = flags & os.O_ACCMODE
         may_write = access != os.O_RDONLY
         has_changed = not self.is_being_written(inode) and await self._refresh(inode)
+        image = await self._current_version(inode)
         if may_write and flags & os.O_TRUNC:
             self.check_may_change(inode)
-            image = self._start_version(inode, await self._current_version(inode))
-        else:
-            image = await self._current_version(inode)
+            image = await self._emptied(image)
         handle = FileHandle(
             image,
             may_read=access != os.O_WRONLY,
@@ -100,7 +101,8 @@ class OpenFiles:
         """Open an image that is not in Swift yet; its first commit makes it."""
         # Of that name there may be an image that was removed, but is still being read.
         image = self._start_version(inode, self._removed_open.get(inode.path))
-        self._apply(image, changes)
+        if not self._is_as_glance:
+            self._apply(image, changes)
         access = flags & os.O_ACCMODE
         may_read = access != os.O_WRONLY
         handle = FileHandle(image, may_read=may_read, may_write=True, has_changed=True)
@@ -131,9 +133,24 @@ class OpenFiles:
         image = handle.image
         if not handle.may_read:
             raise errors.BadHandleError(f"handle {number} is not open for reading")
-        _check_current(image)
+        while True:
+            _check_current(image)
+            changes = image.changes
+            try:
+                data = await self._read(image, offset, size)
+            except errors.ImageChangedError:
+                if image.changes == changes:
+                    raise
+                continue
+            if image.changes == changes:
+                break
+        _check_current(image)  # it may have been superseded while Swift was asked
+        return data
+
+    async def _read(self, image: OpenImage, offset: int, size: int) -> Bytes:
+        """Read once: bytes that somebody writes meanwhile may move away under it."""
         try:
-            data = await image.reader.read(image.layout(), offset, size)
+            return await image.reader.read(image.layout(), offset, size)
         except errors.ForbiddenError as failure:
             if image.is_through_manifest or image.stored is None or not image.stored.parts:
                 raise
@@ -141,17 +158,17 @@ class OpenFiles:
                 "reading through the manifest image=%s reason=%s", image.inode.path, failure
             )
             image.is_through_manifest = True
-            data = await image.reader.read(image.layout(), offset, size)
-        _check_current(image)  # it may have been superseded while Swift was asked
-        return data
+            return await image.reader.read(image.layout(), offset, size)
 
     async def write(self, number: int, offset: int, data: bytes) -> None:
-        """Append `data`; see `ImageWriter.write`."""
+        """Take `data` over; see `ImageWriter.write`."""
         handle = self._handles[number]
         if not handle.may_write:
             raise errors.BadHandleError(f"handle {number} is not open for writing")
+        image = handle.image
         handle.has_changed = True
-        await self._writer_of(handle.image).write(offset, data)
+        await self._writer_of(image).write(offset, data)
+        image.written_ns = image.inode.mtime_ns = time.time_ns()
 
     async def flush(self, number: int) -> None:
         """Return after an image that this handle changed is in Swift.
@@ -176,6 +193,14 @@ class OpenFiles:
         if image is not None and image.writer is not None:
             return image.writer.size
         return inode.info.size if inode.info else 0
+
+    def stored_bytes_of(self, inode: Inode) -> int:
+        """Return how many of its bytes are not holes, as far as that is known."""
+        image = self._current.get(inode)
+        if image is not None and image.writer is not None:
+            return image.writer.stored_bytes
+        size = inode.info.size if inode.info else 0
+        return min(size, allocated_bytes(inode.metadata, size))
 
     def being_written(self) -> list[Inode]:
         """Return the files of which something is not in Swift."""
@@ -202,28 +227,23 @@ class OpenFiles:
             number: Of the handle that was used, if one was.
 
         Raises:
-            NotSupportedError: It would have to be changed in place.
+            NotPermittedError: It would change an image that Glance owns.
         """
-        if size == self.size_of(inode):
-            return
         if number is not None:
+            image = self._handles[number].image
             self._handles[number].has_changed = True
-        image = self._current.get(inode)
-        if image is not None and image.writer is not None:
-            await image.writer.truncate(size)
-            if not any(h.has_changed for h in self._handles.all() if h.image is image):
-                await self._commit(image)  # no handle's close would
+        else:
+            image = await self._current_version(inode)
+        if size != image.size:
+            await self._writer_of(image).truncate(size)
+            image.written_ns = inode.mtime_ns = time.time_ns()
+        if any(h.has_changed for h in self._handles.all() if h.image is image):
             return
-        self.check_may_change(inode)
-        current = await self._current_version(inode)
-        if size and current.size:
-            raise errors.NotSupportedError(f"{inode.path}: cannot be changed in place")
-        image = self._start_version(inode, current)
-        assert image.writer is not None  # noqa: S101  # it was made just now
-        await image.writer.truncate(size)
-        if image.handles == 0:
-            await self._commit(image)
-            await self._close(image)
+        try:
+            await self._commit(image)  # no handle's close would
+        finally:
+            if image.handles == 0:
+                await self._close(image)
 
     async def remove(self, inode: Inode, image: StoredImage) -> None:
         """Delete an image in Swift: its name first, then what it was made of.
@@ -304,12 +324,26 @@ class OpenFiles:
             return image
         return None
 
+    async def _emptied(self, image: OpenImage) -> OpenImage:
+        """Return an image without bytes, for O_TRUNC: with others who write it, the same.
+
+        Where there are only readers it is the next version: see `_supersede`.
+        """
+        writers = any(h.may_write for h in self._handles.all() if h.image is image)
+        if not writers and not self.is_being_written(image.inode):
+            return self._start_version(image.inode, image)
+        await self._writer_of(image).truncate(0)
+        image.written_ns = image.inode.mtime_ns = time.time_ns()
+        return image
+
     def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
         """Return an empty next version of an image, being written."""
-        if replaced is not None and replaced.writer is not None and replaced.writer.is_dirty:
-            raise errors.BusyError(f"{inode.path}: is being written through another handle")
         image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
-        self._start_writing(image, replaced.stored if replaced else None)
+        base = replaced.stored if replaced else None
+        writer = self._start_writing(image, base, is_edit=False)
+        kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
+        writer.set_headers(metadata_headers(kept))
+        image.written_ns = inode.mtime_ns = time.time_ns()
         return self._supersede(image)
 
     def _supersede(self, image: OpenImage) -> OpenImage:
@@ -325,32 +359,28 @@ class OpenFiles:
         self._current[image.inode] = image
         return image
 
-    def _start_writing(self, image: OpenImage, base: StoredImage | None) -> ImageWriter:
-        """Give an open image a writer, which starts with no bytes and replaces `base`."""
-        inode, path = image.inode, image.inode.path
-        uploader = Uploader(
-            self._store, self._nursery, self._budget, self._options, path.container, path.name
-        )
+    def _start_writing(
+        self, image: OpenImage, base: StoredImage | None, *, is_edit: bool
+    ) -> ImageWriter:
+        """Give an open image a writer, which replaces `base`."""
+        path = image.inode.path
         image.writer = ImageWriter(
-            self._store,
-            uploader,
-            self._options,
-            path.name,
-            base=base,
+            self._writing, path.container, path.name, image.reader, base=base, is_edit=is_edit
         )
-        kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
-        image.writer.set_headers(metadata_headers(kept))
-        self._apply(image, AttributeChanges(mtime_ns=time.time_ns()))
         return image.writer
 
     def _writer_of(self, image: OpenImage) -> ImageWriter:
-        """Return what writes an image: an empty one can be begun at any time."""
+        """Return what writes an image.
+
+        Raises:
+            ImageChangedError: There is a newer version of it.
+            NotPermittedError: It is Glance's.
+        """
         if image.writer is not None:
             return image.writer
+        _check_current(image)
         self.check_may_change(image.inode)
-        if image.size:
-            raise errors.NotSupportedError(f"{image.inode.path}: cannot be changed in place")
-        return self._start_writing(image, image.stored)
+        return self._start_writing(image, image.stored, is_edit=True)
 
     def check_may_change(self, inode: Inode) -> None:
         """Refuse to change an image that is Glance's.
@@ -372,12 +402,16 @@ class OpenFiles:
         inode.metadata = {**inode.metadata, **metadata}
         if changes.mtime_ns is not None:
             inode.mtime_ns = changes.mtime_ns
+            image.written_ns = None
         if image.writer is not None:
             image.writer.set_headers(metadata_headers(metadata))
 
     async def _commit(self, image: OpenImage) -> None:
         if image.writer is None or (image.inode.is_unlinked and image.writer.is_dirty):
             return
+        is_kept = not self._is_as_glance or "mtime" in image.inode.metadata
+        if image.written_ns is not None and is_kept and image.writer.is_dirty:
+            self._apply(image, AttributeChanges(mtime_ns=image.written_ns))
         committed = await image.writer.commit()
         if committed is None:
             return
@@ -391,7 +425,17 @@ class OpenFiles:
         if image.replaces is not None and image.replaces.handles:
             image.replaces.doomed += committed.replaced
         else:
-            await delete_objects(self._store, committed.replaced)
+            await self._delete(committed.replaced, committed.entry)
+
+    @property
+    def _is_as_glance(self) -> bool:
+        """Whether nothing is stored with an image but what somebody asked for."""
+        return self._options.large_object is LargeObject.GLANCE
+
+    async def _delete(self, objects: list[tuple[str, str]], entry: JournalEntry | None) -> None:
+        await delete_objects(self._store, objects)
+        if entry is not None:
+            await entry.finished()
 
     async def _close(self, image: OpenImage) -> None:
         image.reader.close()

@@ -33,6 +33,7 @@ class OpenImage:
         is_removed: The image itself is to be deleted then.
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
+        written_ns: When it was last written, until somebody sets another time.
     """
 
     inode: Inode
@@ -45,6 +46,7 @@ class OpenImage:
     is_removed: bool = False
     is_superseded: bool = False
     is_through_manifest: bool = False
+    written_ns: int | None = None
 
     def layout(self) -> Layout:
         """Return the image as its handles see it now."""
@@ -53,6 +55,11 @@ class OpenImage:
         if self.is_through_manifest and self.stored is not None:
             return through_manifest(self.stored.info)
         return self.stored.layout if self.stored else Layout([])
+
+    @property
+    def changes(self) -> int:
+        """A number that grows when bytes of the layout move or change."""
+        return self.writer.changes if self.writer is not None else 0
 
     @property
     def size(self) -> int:

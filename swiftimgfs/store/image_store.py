@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Inline, Layout, Source, Stored
+from swiftimgfs.layout import Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.store import large_objects, records
 from swiftimgfs.store.cluster import Limits, limits_of
 from swiftimgfs.store.location import Location, format_storage_location
-from swiftimgfs.store.request import Payload, Request
+from swiftimgfs.store.request import Payload, Request, ZeroBytes, heartbeat_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,8 +79,9 @@ class StoredImage:
 class _Parts:
     """What a manifest was found to name so far."""
 
-    pieces: list[tuple[int, Source]]
-    objects: list[tuple[str, str]]
+    pieces: list[tuple[int, Source]] = field(default_factory=list)
+    objects: list[tuple[str, str]] = field(default_factory=list)
+    nested: dict[tuple[str, str], Layout] = field(default_factory=dict)
 
 
 class ImageStore:
@@ -92,6 +93,7 @@ class ImageStore:
         self._reference: Final = reference
         self._asking: Mapping[str, str] = {}
         self.limits = Limits()
+        self._md5_of_zeros: dict[int, str] = {}
 
     def newest(self) -> ImageStore:
         """Return the same store, asking all replicas of an object and not the next best.
@@ -224,7 +226,9 @@ class ImageStore:
             etags = [
                 e.source.etag for e in image.layout.extents if isinstance(e.source, Stored)
             ]
-            return replace(info, size=image.layout.size, etag=large_objects.etag_of_etags(etags))
+            return replace(
+                info, size=image.layout.size, etag=large_objects.etag_of_etags(etags)
+            )
         return info
 
     async def resolve(self, info: ImageInfo) -> StoredImage:
@@ -238,7 +242,7 @@ class ImageStore:
         """
         if info.manifest is None:
             return StoredImage(info, through_manifest(info))
-        found = _Parts([], [])
+        found = _Parts()
         try:
             if info.manifest is records.Manifest.SLO:
                 await self._add_slo(info.container, info.name, found, DEEPEST_SLO)
@@ -272,12 +276,31 @@ class ImageStore:
                 continue
             found.objects.append((row.container, row.name))
             if row.is_slo:
-                nested = _Parts([], found.objects)
-                await self._add_slo(row.container, row.name, nested, depth - 1)
-                found.pieces += Layout(nested.pieces).part(row.start, row.length)
+                nested = await self._nested(row, found, depth - 1)
+                found.pieces += nested.part(row.start, row.length)
+            elif await self._is_zeros(row):
+                found.pieces.append((row.length, Zeros()))
             else:
                 source = Stored(row.container, row.name, row.etag, row.start, row.size)
                 found.pieces.append((row.length, source))
+
+    async def _nested(self, row: Segment, found: _Parts, depth: int) -> Layout:
+        """Return what a manifest in a manifest names, however often that names it."""
+        place = row.container, row.name
+        if place not in found.nested:
+            inner = _Parts(objects=found.objects, nested=found.nested)
+            await self._add_slo(*place, inner, depth)
+            found.nested[place] = Layout(inner.pieces)
+        return found.nested[place]
+
+    async def _is_zeros(self, row: Segment) -> bool:
+        """Return whether a segment is an image's object of zeros: its MD5 proves it."""
+        if not large_objects.is_named_zeros(row.name):
+            return False
+        if row.size not in self._md5_of_zeros:
+            zeros = Payload(ZeroBytes(row.size), row.size)
+            self._md5_of_zeros[row.size] = await self.md5_of(zeros)
+        return self._md5_of_zeros[row.size] == row.etag
 
     async def _add_dlo(self, info: ImageInfo, found: _Parts) -> None:
         container, prefix = info.dlo or ("", "")
@@ -373,8 +396,13 @@ class ImageStore:
 
     async def copy_object(
         self, source: Segment, container: str, name: str, headers: Mapping[str, str]
-    ) -> None:
-        """Have Swift copy an object, without its metadata; Glance's and SLOs become plain.
+    ) -> str:
+        """Have Swift copy an object, or a part of it, without its metadata.
+
+        Large objects become plain ones.
+
+        Returns:
+            The copy's etag.
 
         Raises:
             ImageChangedError: The source is not what it was.
@@ -385,17 +413,22 @@ class ImageStore:
             "Destination": f"/{quote(container)}/{quote(name)}",
             "If-Match": f'"{source.etag}"',
         }
+        if not source.is_whole:
+            all_headers["Range"] = f"bytes={source.start}-{source.last}"
         request = Request("COPY", source.container, source.name, headers=all_headers)
-        answered = (await self._pool.request(request)).headers
-        if answered.get("etag", "").strip('"') != source.etag:
+        etag = (await self._pool.request(request)).headers.get("etag", "").strip('"')
+        if etag != source.etag:
             copy = await self.head_image(container, name)
-            if (copy.etag, copy.size) != (source.etag, source.size):
+            if copy.size != source.length or (source.is_whole and copy.etag != source.etag):
                 raise errors.ImageChangedError(f"{request}: copied as {copy.etag}")
+            etag = copy.etag
+        return etag
 
     async def _put(
         self, request: Request, size: int, manifest: records.Manifest | None
     ) -> ImageInfo:
-        answered = (await self._pool.request(request)).headers
+        response = await self._pool.request(request)
+        answered = heartbeat_answer(request, response.status, response.body) or response.headers
         headers = {key.lower(): value for key, value in request.headers.items()}
         headers |= {"etag": answered.get("etag", "")}
         headers |= {"last-modified": answered.get("last-modified", "")}
