@@ -239,18 +239,30 @@ def live(steps: Sequence[Step], mounted: Side, local: Side) -> None:
     Raises:
         DifferenceError: At the first step after which they are not the same.
     """
-    with contextlib.ExitStack() as stack:
-        for side in (local, mounted):
-            side.begin()
-            stack.callback(side.end)
+    for side in (local, mounted):
+        side.begin()
+    try:
         for number, step in enumerate(steps):
-            wanted, found = local.do(step), mounted.do(step)
-            if wanted != found:
-                raise DifferenceError(
-                    number, f"step {number}, {step}: {found}, on a local disk {wanted}"
-                )
+            _do_both(number, step, mounted, local)
+    except BaseException:
+        for side in (local, mounted):
+            with contextlib.suppress(OSError):
+                side.end()
+        raise
+    local.end()
+    try:
+        mounted.end()
+    except OSError as failure:
+        raise DifferenceError(len(steps), f"the last close: {failure}") from failure
     if local.whole() != mounted.whole():
         raise DifferenceError(len(steps), "another image after the last close")
+
+
+def _do_both(number: int, step: Step, mounted: Side, local: Side) -> None:
+    wanted, found = local.do(step), mounted.do(step)
+    if wanted != found:
+        message = f"step {number}, {step}: {found}, on a local disk {wanted}"
+        raise DifferenceError(number, message)
 
 
 def shortened(steps: Sequence[Step], fails: Callable[[Sequence[Step]], bool]) -> list[Step]:
