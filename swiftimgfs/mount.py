@@ -8,6 +8,7 @@ directory makes a mirroring job delete everything.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -34,9 +35,16 @@ from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in
+from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.byte_watch import ImageWatches
+from swiftimgfs.writing.hooks import NoJournal
+from swiftimgfs.writing.journal import Journal
 from swiftimgfs.writing.parts import WriteParts
+from swiftimgfs.writing.recovery import Recovery
+from swiftimgfs.writing.resumption import Resumption
+from swiftimgfs.writing.state_directory import StateDirectory
+from swiftimgfs.writing.upload_record import Owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     from swiftimgfs.config.load import Config, StoreConfig
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import AccountInfo
+    from swiftimgfs.writing.state_directory import Session
 
 log = logging.getLogger(__name__)
 
@@ -117,14 +126,21 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
     account = await store.connect()
     source = config.store.source
     await check_root(source.root, store)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    session = None if config.is_read_only else open_session(config, pool.storage_url)
+    with (
+        contextlib.nullcontext() if session is None else contextlib.closing(session),
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+    ):
         async with trio.open_nursery() as service:
-            filesystem = build_filesystem(config, pool, store, account, service)
+            writing = write_parts(config, pool, store, service, session)
+            filesystem = build_filesystem(config, pool, store, account, writing)
             _attach(config, ImageOperations(filesystem, config.presentation))
             service.start_soon(_terminate_on, signals)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
+                if session is not None:
+                    service.start_soon(recovery_of(config, pool, store, session, writing).run)
                 await pyfuse3.main()
             finally:
                 with trio.move_on_after(LEAVING_SECONDS, shield=True):
@@ -148,14 +164,65 @@ def make_pool(config: StoreConfig) -> ConnectionPool:
     )
 
 
+def open_session(config: Config, account: str) -> Session:
+    """Return this mount's part of the state directory.
+
+    Raises:
+        ConfigError: The directory cannot be used, or is not ours alone.
+    """
+    owner = Owner(account, os.getpid(), str(config.mountpoint), config.arguments)
+    return StateDirectory(config.state_directory).open_session(owner)
+
+
+def write_parts(
+    config: Config,
+    pool: ConnectionPool,
+    store: ImageStore,
+    service: trio.Nursery,
+    session: Session | None,
+) -> WriteParts:
+    """Return what every writer of a mount shares; without a session nothing is journalled."""
+    options = config.writing
+    return WriteParts(
+        store,
+        service,
+        DirtyBudget(options.memory_limit, options.spool_size),
+        session.spool_directory if session else Path(tempfile.gettempdir()),
+        options,
+        journal=Journal(session, pool.compute) if session else NoJournal(),
+        watches=ImageWatches(config.watching, pool.compute, service),
+        slots=trio.Semaphore(options.connections),
+    )
+
+
+def recovery_of(
+    config: Config,
+    pool: ConnectionPool,
+    store: ImageStore,
+    session: Session,
+    writing: WriteParts,
+) -> Recovery:
+    """Return what goes on with what mounts of this account left when they died."""
+    retry = config.store.retry
+    return Recovery(
+        store,
+        session.state,
+        pool.storage_url,
+        pool.compute,
+        settle_seconds=retry.timeout * TIMEOUTS_IN_AN_EXCHANGE,
+        send_again=Resumption(writing).send_again,
+    )
+
+
 def build_filesystem(
     config: Config,
     pool: ConnectionPool,
     store: ImageStore,
     account: AccountInfo,
-    service: trio.Nursery,
+    writing: WriteParts,
 ) -> ImageFilesystem:
-    """Return the parts of a mount, wired; `service` runs what outlives a request."""
+    """Return the parts of a mount, wired."""
+    service = writing.nursery  # runs what outlives a request
     inodes = InodeTable(config.store.source.root)
     directories = Directories(store, config.freshness)
     cache = BlockCache(config.cache_limit)
@@ -169,16 +236,6 @@ def build_filesystem(
         config.read_retry,
         service,
         connections=config.store.connections,
-    )
-    options = config.writing
-    writing = WriteParts(
-        store,
-        service,
-        DirtyBudget(options.memory_limit, options.spool_size),
-        Path(tempfile.gettempdir()) / "swiftimgfs-spool",
-        options,
-        watches=ImageWatches(config.watching, pool.compute, service),
-        slots=trio.Semaphore(options.connections),
     )
     files = OpenFiles(store, directories, inodes, fetcher, writing)
     usage = AccountUsage(store, service, account)

@@ -23,6 +23,7 @@ from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.byte_watch import WatchOptions
 from swiftimgfs.writing.options import LargeObject, WriteOptions
+from swiftimgfs.writing.state_directory import default_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,8 @@ class Config:
         admin_tenants: Projects that every write ACL lets in.
         read_retry: How often a broken read is resumed.
         watching: What is told of the bytes of an image that is written.
+        state_directory: Where the journal of uploads is, and what waits for Swift.
+        arguments: Source and options as they were given, for who has to log in again.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
@@ -65,6 +68,8 @@ class Config:
     is_verifying: bool
     writing: WriteOptions
     watching: WatchOptions
+    state_directory: Path
+    arguments: tuple[str, ...]
 
 
 def load_store_config(
@@ -112,6 +117,7 @@ def load_config(
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
+    options = list(options)
     store, settings = load_store_config(source, options, config_file)
     memory = settings["memory_limit"]
     large_object = LargeObject(settings["large_object"])
@@ -135,18 +141,41 @@ def load_config(
         read_retry=_read_retry(settings, store.retry),
         is_verifying=settings["verify"],
         watching=_watching(settings),
+        state_directory=state_directory(settings),
+        arguments=_arguments(source, options, config_file),
         writing=WriteOptions(
             large_object=large_object,
             segment_size=segment_size,
             large_object_size=large_object_size,
             memory_limit=memory * 3 // 8,
             spool_size=settings["spool_size"],
+            keep_replaced=settings["keep_replaced"],
             connections=store.connections,
             allow_glance_writes=settings["allow_glance_writes"],
             last_writer_wins=settings["last_writer_wins"],
             naming=store.naming,
         ),
     )
+
+
+def state_directory(settings: Settings) -> Path:
+    """Return where the journal of uploads is, and what waits for Swift.
+
+    Raises:
+        ConfigError: There is no home directory to have it in.
+    """
+    given = settings["spool_dir"]
+    return Path(given).absolute() if given else default_directory()
+
+
+def _arguments(
+    source: str, options: Iterable[str], config_file: Path | None
+) -> tuple[str, ...]:
+    """Return what a command line would say; secrets are in none of it."""
+    text = f"@{Path(source[1:]).absolute()}" if source.startswith("@") else source
+    flags = [flag for option in options for flag in ("-o", option)]
+    flags += ["--config-file", str(config_file)] if config_file else []
+    return (text, *flags)
 
 
 def _sizes(settings: Settings, large_object: LargeObject) -> tuple[int, int]:

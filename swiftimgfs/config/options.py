@@ -74,6 +74,17 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "Bytes that may wait for Swift, in memory and on this host's disk.",
         default="1G",
     ),
+    cfg.StrOpt(
+        "spool_dir",
+        help="Directory of what waits for Swift, and of the journal of uploads.",
+        sample_default="$XDG_STATE_HOME/swiftimgfs, of root /var/lib/swiftimgfs",
+    ),
+    _option(
+        "keep_replaced",
+        Seconds(),
+        "Seconds for which segments stay that an edit has replaced, for who reads them elsewhere.",
+        default="0",
+    ),
     _option("connections", Number(1), "Parallel requests to Swift.", default="8"),
     _option(
         "timeout",

@@ -31,13 +31,12 @@ STALE_METADATA = frozenset({"os-hash-algo", "os-hash-value", "md5", "verified", 
 
 
 class JournalEntry(Protocol):
-    """One commit of one image, from its first segment to the end of what it replaced.
+    """One commit of one image, from its first segment to the end of what it replaced."""
 
-    Attributes:
-        token: What tells it from every other, of all hosts and times.
-    """
-
-    token: str
+    @property
+    def token(self) -> str:
+        """What tells it from every other, of all hosts and times."""
+        ...
 
     async def place(self, container: str, prefix: str) -> None:
         """Note that all below a prefix will be of this entry; on disk when this returns."""
@@ -69,6 +68,10 @@ class JournalEntry(Protocol):
         """Note that Swift has acknowledged the image."""
         ...
 
+    async def delete_after(self, moment: float) -> None:
+        """Note until when what was replaced stays."""
+        ...
+
     async def finished(self) -> None:
         """Note that nothing is left to do."""
         ...
@@ -91,6 +94,12 @@ class Journal(Protocol):
 
     async def begin(self, container: str, name: str, base_etag: str | None) -> JournalEntry:
         """Return an entry for a commit of an image."""
+        ...
+
+    async def removing(
+        self, container: str, name: str, parts: Sequence[ObjectName]
+    ) -> JournalEntry:
+        """Return an entry for an image that is about to go, and then what it names."""
         ...
 
 
@@ -123,6 +132,9 @@ class NoJournalEntry:
     async def committed(self) -> None:
         """Do nothing."""
 
+    async def delete_after(self, moment: float) -> None:
+        """Do nothing."""
+
     async def finished(self) -> None:
         """Do nothing."""
 
@@ -147,6 +159,15 @@ class NoJournal:
         container: str,  # noqa: ARG002
         name: str,  # noqa: ARG002
         base_etag: str | None,  # noqa: ARG002
+    ) -> JournalEntry:
+        """Return an entry that notes nothing."""
+        return NoJournalEntry()
+
+    async def removing(
+        self,
+        container: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        parts: Sequence[ObjectName],  # noqa: ARG002
     ) -> JournalEntry:
         """Return an entry that notes nothing."""
         return NoJournalEntry()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from swiftimgfs.writing.garbage import Garbage
 from swiftimgfs.writing.glance_format import GlanceFormat
 from swiftimgfs.writing.hooks import NoJournal, NoWatches
 from swiftimgfs.writing.options import LargeObject, WriteOptions
@@ -39,6 +40,11 @@ class WriteParts:
     journal: Journal = field(default_factory=NoJournal)
     watches: WatchFactory = field(default_factory=NoWatches)
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(8))
+
+    @property
+    def garbage(self) -> Garbage:
+        """What deletes for the mount."""
+        return Garbage(self.store, self.nursery, self.options.keep_replaced)
 
     def uploader(self, container: str, name: str) -> Uploader:
         """Return what makes the objects of an image."""

@@ -88,15 +88,16 @@ def default_directory() -> Path:
     Raises:
         ConfigError: He has no home.
     """
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "swiftimgfs"
     if os.geteuid() == 0:
         return SYSTEM_DIRECTORY
     try:
-        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return Path.home() / ".local" / "state" / "swiftimgfs"
     except RuntimeError:
         raise errors.ConfigError(
             "no home directory for what is being uploaded: give -o spool_dir=DIRECTORY"
         ) from None
-    return Path(base) / "swiftimgfs"
 
 
 class StateDirectory:

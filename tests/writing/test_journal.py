@@ -326,15 +326,15 @@ class TestPermissions:
             session_in(state)
 
     def test_where_it_is(self, monkeypatch, tmp_path) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         assert state_directory.default_directory() == tmp_path / "swiftimgfs"
         monkeypatch.delenv("XDG_STATE_HOME")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert state_directory.default_directory() == Path("/var/lib/swiftimgfs")
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
         monkeypatch.setenv("HOME", "/home/me")
         expected = Path("/home/me/.local/state/swiftimgfs")
         assert state_directory.default_directory() == expected
-        monkeypatch.setattr(os, "geteuid", lambda: 0)
-        assert state_directory.default_directory() == Path("/var/lib/swiftimgfs")
 
 
 def test_an_owner_is_told(state) -> None:
