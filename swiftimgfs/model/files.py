@@ -22,12 +22,14 @@ from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store.image_store import StoredImage, metadata_headers
-from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS, delete_objects
+from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.options import LargeObject
 from swiftimgfs.writing.signatures import keys as signature_keys
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
     from swiftimgfs.model.paths import StorePath
@@ -258,16 +260,38 @@ class OpenFiles:
             current.is_removed = True
             self._removed_open[inode.path] = current
             return
-        await self._store.delete_object(info.container, info.name)
-        await self.discard(inode, image)
+        async with self.removing(image) as entry:
+            await self._store.delete_object(info.container, info.name)
+        await self.discard(inode, image, entry)
 
-    async def discard(self, inode: Inode | None, image: StoredImage) -> None:
+    @contextlib.asynccontextmanager
+    async def removing(self, image: StoredImage | None) -> AsyncIterator[JournalEntry | None]:
+        """Have the journal know what an image is made of while its name is taken away.
+
+        There is no entry for what is one object, or nothing.
+        """
+        if image is None or not image.parts:
+            yield None
+            return
+        info = image.info
+        journal = self._writing.journal
+        entry = await journal.removing(info.container, info.name, image.parts)
+        try:
+            yield entry
+        except errors.SwiftImgFsError as failure:
+            if not failure.is_transient:  # else nobody knows: the next mount looks
+                await entry.abandoned()
+            raise
+
+    async def discard(
+        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
+    ) -> None:
         """Delete what an image was made of, once nobody who has `inode` open reads it."""
         current = self._current.get(inode) if inode else None
         if current is not None and current.handles:
-            current.doomed += image.parts
+            current.doomed.append((image.parts, entry))
         else:
-            await delete_objects(self._store, image.parts)
+            await self._writing.garbage.discard(image.parts, entry)
 
     def renamed(self, inode: Inode, stored: StoredImage) -> None:
         """Point open handles at the image's new name, where the same bytes are."""
@@ -423,19 +447,14 @@ class OpenFiles:
         )
         self._directories.stored(inode.path, committed.image.info, committed.image.parts)
         if image.replaces is not None and image.replaces.handles:
-            image.replaces.doomed += committed.replaced
+            image.replaces.doomed.append((committed.replaced, committed.entry))
         else:
-            await self._delete(committed.replaced, committed.entry)
+            await self._writing.garbage.discard(committed.replaced, committed.entry)
 
     @property
     def _is_as_glance(self) -> bool:
         """Whether nothing is stored with an image but what somebody asked for."""
         return self._options.large_object is LargeObject.GLANCE
-
-    async def _delete(self, objects: list[tuple[str, str]], entry: JournalEntry | None) -> None:
-        await delete_objects(self._store, objects)
-        if entry is not None:
-            await entry.finished()
 
     async def _close(self, image: OpenImage) -> None:
         image.reader.close()
@@ -444,12 +463,14 @@ class OpenFiles:
         if image.writer is not None:
             if image.writer.is_dirty and not image.inode.is_unlinked:
                 log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
+                await image.writer.keep()
             await image.writer.close()
             image.writer = None
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
             if image.is_removed:
                 await self._delete_unless_replaced(image)
-            await delete_objects(self._store, image.doomed)
+            for objects, entry in image.doomed:
+                await self._writing.garbage.discard(objects, entry)
 
     async def _delete_unless_replaced(self, image: OpenImage) -> None:
         """Delete a plain image that was removed while it was open, and has no successor."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.files import Opened, OpenFiles
     from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.writing.hooks import JournalEntry
 
 log = logging.getLogger(__name__)
 
@@ -161,16 +162,17 @@ class Tree:
         replaced = await self._image_in_the_way(parent, target, may_replace=may_replace)
         await self._view.prepare(target)
         source = inode.path
-        if self._files.retarget(inode, target):  # written, but not in Swift under any name yet
-            self._directories.removed(source, None)
-            in_use = {source.container}  # its segments go beside it
-        else:
-            in_use = _containers_of(await self._move(inode, source, target))
+        async with self._files.removing(replaced) as entry:
+            if self._files.retarget(inode, target):  # not in Swift under any name yet
+                self._directories.removed(source, None)
+                in_use = {source.container}  # its segments go beside it
+            else:
+                in_use = _containers_of(await self._move(inode, source, target))
         other = self._inodes.find(parent, target.component)
         self._inodes.rename(inode, parent, target.component, target)
         left = {source.container}
         if replaced is not None:
-            await self._replace(other, replaced, target)
+            await self._replace(other, replaced, target, entry)
             left |= _containers_of(replaced)
         await self._leave(inode, left - in_use)
 
@@ -224,7 +226,11 @@ class Tree:
         return await self._resolved(self._view.place_of(parent.path, entry))
 
     async def _replace(
-        self, inode: Inode | None, replaced: StoredImage, target: StorePath
+        self,
+        inode: Inode | None,
+        replaced: StoredImage,
+        target: StorePath,
+        entry: JournalEntry | None,
     ) -> None:
         """Delete what an image was made of that `target` replaced, at another place itself too."""
         info = replaced.info
@@ -232,7 +238,7 @@ class Tree:
             with contextlib.suppress(errors.NotFoundError):
                 await self._store.delete_object(info.container, info.name)
             self._directories.removed(StorePath(info.container, info.name), info)
-        await self._files.discard(inode, replaced)
+        await self._files.discard(inode, replaced, entry)
 
     async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> StoredImage:
         """Copy the image or its manifest to the new name, then delete the old name alone."""
