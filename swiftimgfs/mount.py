@@ -133,14 +133,16 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
     ):
         async with trio.open_nursery() as service:
             writing = write_parts(config, pool, store, service, session)
-            filesystem = build_filesystem(config, pool, store, account, writing)
+            fetcher = build_fetcher(config, pool, store, service)
+            filesystem = build_filesystem(config, store, account, writing, fetcher)
             _attach(config, ImageOperations(filesystem, config.presentation))
             service.start_soon(_terminate_on, signals)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
                 if session is not None:
-                    service.start_soon(recovery_of(config, pool, store, session, writing).run)
+                    recovery = recovery_of(config, pool, session, Resumption(writing, fetcher))
+                    service.start_soon(recovery.run)
                 await pyfuse3.main()
             finally:
                 with trio.move_on_after(LEAVING_SECONDS, shield=True):
@@ -196,40 +198,28 @@ def write_parts(
 
 
 def recovery_of(
-    config: Config,
-    pool: ConnectionPool,
-    store: ImageStore,
-    session: Session,
-    writing: WriteParts,
+    config: Config, pool: ConnectionPool, session: Session, resumption: Resumption
 ) -> Recovery:
     """Return what goes on with what mounts of this account left when they died."""
-    retry = config.store.retry
     return Recovery(
-        store,
+        resumption.store,
         session.state,
         pool.storage_url,
         pool.compute,
-        settle_seconds=retry.timeout * TIMEOUTS_IN_AN_EXCHANGE,
-        send_again=Resumption(writing).send_again,
+        settle_seconds=config.store.retry.timeout * TIMEOUTS_IN_AN_EXCHANGE,
+        send_again=resumption.send_again,
     )
 
 
-def build_filesystem(
-    config: Config,
-    pool: ConnectionPool,
-    store: ImageStore,
-    account: AccountInfo,
-    writing: WriteParts,
-) -> ImageFilesystem:
-    """Return the parts of a mount, wired."""
-    service = writing.nursery  # runs what outlives a request
-    inodes = InodeTable(config.store.source.root)
-    directories = Directories(store, config.freshness)
+def build_fetcher(
+    config: Config, pool: ConnectionPool, store: ImageStore, service: trio.Nursery
+) -> Fetcher:
+    """Return what reads from Swift, with its cache."""
     cache = BlockCache(config.cache_limit)
     verifier = Verifier(
         store, cache, config.read_retry, pool.compute, is_on=config.is_verifying
     )
-    fetcher = Fetcher(
+    return Fetcher(
         store,
         cache,
         verifier,
@@ -237,8 +227,20 @@ def build_filesystem(
         service,
         connections=config.store.connections,
     )
+
+
+def build_filesystem(
+    config: Config,
+    store: ImageStore,
+    account: AccountInfo,
+    writing: WriteParts,
+    fetcher: Fetcher,
+) -> ImageFilesystem:
+    """Return the parts of a mount, wired."""
+    inodes = InodeTable(config.store.source.root)
+    directories = Directories(store, config.freshness)
     files = OpenFiles(store, directories, inodes, fetcher, writing)
-    usage = AccountUsage(store, service, account)
+    usage = AccountUsage(store, writing.nursery, account)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(
         store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants

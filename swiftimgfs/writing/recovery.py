@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.writing.claims import read_claims
+from swiftimgfs.writing.claims import Claims, read_claims
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.journal import Journal, errno_name_of, on_disk
+from swiftimgfs.writing.resumption import uploaded_objects
 from swiftimgfs.writing.state_directory import (
     Damaged,
     Found,
@@ -304,3 +305,20 @@ async def image_now(store: ImageStore, container: str, name: str) -> StoredImage
             )
         return image
     raise AssertionError  # the last look returns or raises
+
+
+async def forget(store: ImageStore, record: UploadRecord) -> int:
+    """Delete what a kept upload has stored, since it will not be sent; return how much.
+
+    Raises:
+        SwiftImgFsError: It may go later, by the same request.
+    """
+    newest = store.newest()
+    uploaded = await uploaded_objects(newest, record)
+    image = await image_now(newest, record.container, record.name)
+    claims = await read_claims(newest) if uploaded and record.attempts else Claims()
+    doomed = claims.unnamed(Sight(image, frozenset(uploaded)).not_named(uploaded))
+    undeleted = await delete_objects(store, doomed)
+    if again := next((u for u in undeleted if u.is_worth_another_try), None):
+        raise again.failure
+    return len(doomed) - len(undeleted)
