@@ -41,6 +41,7 @@ class Cell:
     Attributes:
         start: Its first byte in the image.
         end: Its end, which may lie beyond the image's.
+        number: Of its upload, among all of the image.
         changes: Counts changes of its bytes: an upload that ends at another number is stale.
         touched: When it was last written, in the writer's own count.
         is_waiting: Its upload was asked for.
@@ -51,6 +52,7 @@ class Cell:
 
     start: int
     end: int
+    number: int = 0
     changes: int = 0
     touched: int = 0
     is_waiting: bool = False

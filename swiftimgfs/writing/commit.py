@@ -98,7 +98,7 @@ class Committer:
         try:
             info = await self._format.put(folded.rows, headers, is_new=self._must_be_new)
         except (errors.ExistsError, errors.StoreUnavailableError) as failure:
-            info = await self._ours_after_all(etag, failure)
+            info = await self._ours_after_all(etag, failure, named)
         except errors.SwiftImgFsError:
             self._is_uncertain = False
             raise
@@ -165,11 +165,20 @@ class Committer:
                 f"{base.container}/{base.name}: changed by somebody else since it was opened"
             )
 
-    async def _ours_after_all(self, etag: str, failure: errors.SwiftImgFsError) -> ImageInfo:
-        """Return what has the name if it is what we sent: only the answer to our PUT was lost."""
-        uploader = self._uploader
-        info = await self._parts.store.head_image(uploader.container, uploader.name)
-        if info.etag == etag:
+    async def _ours_after_all(
+        self,
+        etag: str,
+        failure: errors.SwiftImgFsError,
+        named: Collection[ObjectName] = (),
+    ) -> ImageInfo:
+        """Return what has the name if it is what we sent: only the answer to our PUT was lost.
+
+        The same bytes may have been there before, in segments that have to go after a
+        commit: so it has to name those that we have put.
+        """
+        uploader, store = self._uploader, self._parts.store
+        info = await store.head_image(uploader.container, uploader.name)
+        if info.etag == etag and set((await store.resolve(info)).parts) == set(named):
             return info
         if isinstance(failure, errors.ExistsError):
             self._is_uncertain = False

@@ -58,16 +58,28 @@ class DirtyImage:
         self.begin(base.extents if base else ())
 
     def begin(self, extents: Iterable[Extent]) -> None:
-        """Have the bytes of what is stored, and nothing else."""
+        """Have these bytes, and no others."""
         self.cells.clear()
         self.extents.truncate(0)
         for extent in extents:
             self.extents.replace(extent.offset, extent.size, [(extent.size, extent.source)])
-            if isinstance(
-                extent.source, Inline
-            ):  # a row of data: no object that could be named
-                self.cells.add(extent.offset, extent.end)
+        for extent in tuple(self.extents.extents):  # a row of data, or what is sent again
+            if isinstance(extent.source, Inline | Spooled):
+                self._touch_all(extent)
         self.frontier = self.extents.size
+        self.count()
+
+    def spill(self) -> None:
+        """Put what is in memory into the spool; nothing may be on its way to Swift.
+
+        Raises:
+            HostFullError: The spool's disk is full.
+        """
+        for extent in tuple(self.extents.extents):
+            if isinstance(extent.source, Inline):
+                self._spool.write(extent.offset, extent.source.data[: extent.size])
+                spooled = Spooled(self._spool, extent.offset)
+                self.extents.replace(extent.offset, extent.size, [(extent.size, spooled)])
         self.count()
 
     def write(self, offset: int, data: bytes) -> None:
@@ -153,12 +165,16 @@ class DirtyImage:
     def touch_unnamed(self) -> None:
         """Have all uploaded that no row may name: what lies in a manifest, zeros if need be."""
         for extent in tuple(self.extents.extents):
-            source, offset = extent.source, extent.offset
+            source = extent.source
             is_manifest = isinstance(source, Stored) and source.is_manifest
             is_hole = isinstance(source, Zeros) and not self._format.names_zeros
             if is_manifest or is_hole:
-                while offset < extent.end:
-                    offset = self.cells.touch(self.extents, offset).end
+                self._touch_all(extent)
+
+    def _touch_all(self, extent: Extent) -> None:
+        offset = extent.offset
+        while offset < extent.end:
+            offset = self.cells.touch(self.extents, offset).end
 
     # ── where bytes go ─────────────────────────────────────────────────────────────────
 

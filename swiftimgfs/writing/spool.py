@@ -9,8 +9,6 @@ has room for them is known when the call returns (not on filesystems that alloca
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
-import errno
 import fcntl
 import functools
 import os
@@ -39,15 +37,22 @@ class SpoolFile:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._fd: int | None = None
+        self._is_kept = False
         self.path: Path | None = None
 
     @classmethod
-    def opened(cls, path: Path) -> SpoolFile:
-        """Return a spool file that is there already, locked."""
+    def kept(cls, path: Path) -> SpoolFile:
+        """Return a spool file of before, which stays as it is, and where it is.
+
+        Raises:
+            HostDiskError: It cannot be read.
+        """
         spool = cls(path.parent)
-        spool._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(spool._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        spool.path = path
+        try:
+            spool._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            raise errors.host_failure(exc, f"spool {path}") from exc
+        spool._is_kept = True
         return spool
 
     def write(self, position: int, data: bytes | memoryview) -> None:
@@ -64,8 +69,8 @@ class SpoolFile:
                 position += count
                 view = view[count:]
         except OSError as exc:
-            kind = errors.HostFullError if exc.errno in FULL else errors.HostDiskError
-            raise kind(f"spool {self.path or self._directory}: {exc.strerror}") from exc
+            where = f"spool {self.path or self._directory}"
+            raise errors.host_failure(exc, where) from exc
 
     def read(self, position: int, size: int) -> bytes:
         """Return what was put at a position.
@@ -86,12 +91,12 @@ class SpoolFile:
                 position += len(part)
                 size -= len(part)
         except OSError as exc:
-            raise errors.HostDiskError(f"spool {self.path}: {exc.strerror}") from exc
+            raise errors.host_failure(exc, f"spool {self.path}") from exc
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def punch(self, position: int, size: int) -> None:
         """Give the disk back what a range takes; where that cannot be done it stays for now."""
-        if self._fd is not None and size > 0:
+        if self._fd is not None and not self._is_kept and size > 0:
             _fallocate()(
                 self._fd,
                 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -127,9 +132,6 @@ class SpoolFile:
         self.path = path
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return self._fd
-
-
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @functools.cache

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from swiftimgfs import errors
 from swiftimgfs.layout import Stored
 from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.writing.body import payload_of
@@ -56,6 +55,14 @@ class Uploader:
         """The journal's entry, if there is one yet."""
         return self._entry
 
+    def adopt(self, entry: JournalEntry) -> None:
+        """Go on with an entry of before."""
+        self._entry = entry
+
+    def leave(self) -> None:
+        """Leave what was put to whoever has taken it over."""
+        self.pending, self._entry = {}, None
+
     async def entry(self) -> JournalEntry:
         """Return the journal's entry for the next commit."""
         async with self._beginning:
@@ -97,27 +104,22 @@ class Uploader:
             self._entry.renamed(container, name)
 
     async def drop(self, objects: Sequence[ObjectName]) -> None:
-        """Delete objects that no manifest will name."""
+        """Delete objects that no manifest will name; what stays is tried again at the end."""
         mine = [place for place in objects if place in self.pending]
-        await delete_objects(self._store, mine)
-        for place in mine:
+        left = {(u.container, u.name) for u in await delete_objects(self._store, mine)}
+        gone = [place for place in mine if place not in left]
+        for place in gone:
             self.pending.pop(place, None)
-        if mine and self._entry is not None:
-            await self._entry.dropped(mine)
+        if gone and self._entry is not None:
+            await self._entry.dropped(gone)
 
     async def abandon(self) -> None:
         """Delete all that was put; shielded, and limited in time."""
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True) as scope:
-            await delete_objects(self._store, list(self.pending))
-            if self._entry is not None:
+            left = await delete_objects(self._store, list(self.pending))
+            is_done = not any(undeleted.is_worth_another_try for undeleted in left)
+            if self._entry is not None and is_done:
                 await self._entry.abandoned()
             self.pending, self._entry = {}, None
         if scope.cancelled_caught:
             log.error("segments left behind image=%s/%s", self.container, self.name)
-
-    async def try_drop(self, objects: Sequence[ObjectName]) -> None:
-        """Do the same, and leave what cannot be deleted now to the end."""
-        try:
-            await self.drop(objects)
-        except errors.SwiftImgFsError as failure:
-            log.info("not deleted yet count=%d reason=%s", len(objects), failure)

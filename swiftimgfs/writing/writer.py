@@ -17,8 +17,9 @@ broken, and never committed, until it is emptied.
 
 from __future__ import annotations
 
+import errno
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -31,16 +32,19 @@ from swiftimgfs.writing.commit import Committed, Committer
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.dirty_image import DirtyImage
 from swiftimgfs.writing.hooks import STALE_METADATA
+from swiftimgfs.writing.recipe import pieces_of, rows_of
 from swiftimgfs.writing.spool import SpoolFile
 from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
     from swiftimgfs.store.image_store import StoredImage
     from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.writing.cells import Cell, Run
+    from swiftimgfs.writing.hooks import JournalEntry
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -91,10 +95,39 @@ class ImageWriter:
         self._is_dirty = not is_edit  # an empty image is also one to be stored
         self._has_new_bytes = not is_edit
         self._refused: errors.SwiftImgFsError | None = None
+        self._failure: errors.SwiftImgFsError | None = None  # of the last commit
         self._puts = 0
         self._flying: set[Cell] = set()
         self._lock = trio.Lock()  # writes and commits, one at a time, in the kernel's order
         parts.budget.enter(self)
+
+    @classmethod
+    async def resumed(
+        cls,
+        parts: WriteParts,
+        recipe: Mapping[str, Any],
+        spool: Path | None,
+        entry: JournalEntry,
+        reader: ImageReader,
+    ) -> ImageWriter:
+        """Return a writer of what another one could not commit; the spool file stays as it is.
+
+        Raises:
+            ImageChangedError: It is not the image any more that was opened.
+            HostDiskError: The recipe or the spool file is damaged.
+        """
+        container, name = recipe["container"], recipe["name"]
+        base = await _base_of(parts, recipe)
+        writer = cls(parts, container, name, reader, base=base)
+        if spool is not None:
+            writer._spool = SpoolFile.kept(spool)
+        pieces = pieces_of(recipe, writer._spool if spool else None)
+        writer._image.begin(Layout(pieces).extents)
+        writer._headers = dict(recipe["headers"])
+        writer._watch.close()
+        writer._watch = parts.watches.of(max(writer.size, 1), {})
+        writer._uploader.adopt(entry)
+        return writer
 
     @property
     def name(self) -> str:
@@ -210,7 +243,11 @@ class ImageWriter:
             self._raise_refused()
             if not self._is_dirty:
                 return None
-            committed = await self._commit()
+            try:
+                committed = await self._commit()
+            except errors.SwiftImgFsError as failure:
+                self._failure = failure
+                raise
             self._is_dirty = self._has_new_bytes = False
             return committed
 
@@ -224,6 +261,46 @@ class ImageWriter:
                 await self._parts.budget.freed()
         await self._committer.abandon()
         self._spool.close()
+
+    async def keep(self) -> bool:
+        """Have the journal take over what could not be committed; return whether it did.
+
+        An image with a gap is not kept: nobody could want it.
+        """
+        if self._refused is not None or not self._is_dirty:
+            return False
+        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+            while self._flying:
+                await self._parts.budget.freed()
+        reason = self._failure or errors.StoreUnavailableError("it was not committed")
+        try:
+            self._image.spill()
+            entry = await self._uploader.entry()
+            is_kept = await entry.keep(
+                self._recipe(),
+                self._spool.path,
+                str(reason),
+                errno.errorcode.get(reason.errno, "EIO"),
+                is_told=self._failure is not None,
+            )
+        except errors.HostDiskError as failure:
+            log.warning("not kept image=%s reason=%s", self.name, failure)
+            return False
+        if is_kept:
+            self._spool.detach()
+            self._uploader.leave()
+            self._is_dirty = False
+        return is_kept
+
+    def _recipe(self) -> dict[str, object]:
+        return {
+            "container": self._uploader.container,
+            "name": self._uploader.name,
+            "size": self.size,
+            "base_etag": self._uploader.base_etag,
+            "headers": self._headers,
+            "extents": rows_of(self._image.extents.extents),
+        }
 
     def relieve(self) -> bool:
         """Free memory or spool: what is stored is forgotten, what is not is uploaded."""
@@ -261,6 +338,8 @@ class ImageWriter:
     def _start(self, cell: Cell) -> None:
         cell.is_waiting = True
         cell.failure = None
+        cell.number = self._puts
+        self._puts += 1
         self._flying.add(cell)
         self._parts.budget.uploads += 1
         self._parts.nursery.start_soon(self._upload, cell)
@@ -289,7 +368,7 @@ class ImageWriter:
             segments: list[Segment] = []
             try:
                 pieces = [
-                    await self._stored(run, segments) for run in self._image.runs(extents)
+                    await self._stored(cell, run, segments) for run in self._image.runs(extents)
                 ]
                 is_stale = cell not in self._image.cells or cell.changes != changes
             except errors.SwiftImgFsError:
@@ -300,12 +379,16 @@ class ImageWriter:
             else:
                 self._image.settled(cell, pieces)
 
-    async def _stored(self, run: Run, segments: list[Segment]) -> tuple[int, Stored | Zeros]:
+    async def _stored(
+        self, cell: Cell, run: Run, segments: list[Segment]
+    ) -> tuple[int, Stored | Zeros]:
         """Store one run of a cell, unless it is zeros; return it as a piece of a layout."""
         if run.is_zero:
             return run.size, Zeros()
-        number = self._puts
-        self._puts += 1
+        number = cell.number
+        if segments:
+            number = self._puts
+            self._puts += 1
         extents = await self._completed(run.extents)
         place = await self._format.place(run.start, number)
         segment = await self._uploader.put(place, extents, self._format.segment_headers)
@@ -313,7 +396,7 @@ class ImageWriter:
         return run.size, stored_segment(segment)
 
     async def _drop(self, segments: list[Segment]) -> None:
-        await self._uploader.try_drop([(s.container, s.name) for s in segments])
+        await self._uploader.drop([(s.container, s.name) for s in segments])
 
     async def _completed(self, extents: Sequence[Extent]) -> list[Extent]:
         """Return extents with the bytes themselves where they were in Swift only."""
@@ -425,6 +508,18 @@ class ImageWriter:
 
     async def _read(self, offset: int, size: int) -> Bytes:
         return await self._reader.read(self.layout(), offset, size)
+
+
+async def _base_of(parts: WriteParts, recipe: Mapping[str, Any]) -> StoredImage | None:
+    """Return what has the image's name, which must be what had it when it was written."""
+    container, name = recipe["container"], recipe["name"]
+    try:
+        base = await parts.store.resolve(await parts.store.head_image(container, name))
+    except errors.NotFoundError:
+        return None
+    if base.info.etag != recipe["base_etag"] and not parts.options.last_writer_wins:
+        raise errors.ImageChangedError(f"{container}/{name}: changed by somebody else since")
+    return base
 
 
 def _headers_of(base: StoredImage) -> dict[str, str]:
