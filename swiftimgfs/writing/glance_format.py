@@ -12,6 +12,7 @@ A DLO has no list of its segments: what lies below its prefix is the image, at o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.store.image_store import metadata_headers
 from swiftimgfs.store.large_objects import Segment, etag_of_etags
 from swiftimgfs.store.naming import is_image_id
 from swiftimgfs.store.records import Manifest
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 LISTING_SECONDS: Final = 30.0
 FIRST_LOOK: Final = 0.1
 LONGEST_LOOK: Final = 2.0
+CLAIM: Final = "claim"
+CLAIM_SECONDS: Final = 0.1  # longer than Swift takes from looking to storing
 COPIES_AT_ONCE: Final = 8
 
 
@@ -177,13 +181,18 @@ class GlanceFormat:
     async def _is_claimed(self, container: str, prefix: str) -> bool:
         """Return whether the driver's prefix is ours now, and nobody else's.
 
-        The claim is an empty first segment, which the real one replaces. It is noted when it
-        was made and not before: somebody else's segment must not be taken for ours.
+        The claim is an empty first segment, which the real one replaces. Of two that come at
+        once Swift may let both pass: the later one stays, and the other one finds it there.
+        It is noted when it is ours and not before: somebody else's must never be deleted.
         """
         name = segment_name(prefix, 1)
-        try:
-            await self._store.put_object(container, name, b"", {}, is_new=True)
-        except errors.ExistsError:
+        token = (await self._uploader.entry()).token
+        claim = metadata_headers({CLAIM: token})
+        with contextlib.suppress(errors.ExistsError):  # perhaps ours, whose answer was lost
+            await self._store.put_object(container, name, b"", claim, is_new=True)
+            await trio.sleep(CLAIM_SECONDS)
+        there = await self._store.newest().head_image(container, name)
+        if there.metadata.get(CLAIM) != token:
             log.info("prefix claimed by another container=%s prefix=%s", container, prefix)
             return False
         await self._uploader.announce(container, name)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
-import subprocess
-import threading
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,7 +22,6 @@ from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.mount
 
