@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAVING_SECONDS = 60.0
+SHOWING_SECONDS = 5.0  # between two lines about what an unmount waits for
 
 
 def run_mount(config: Config, ready: Callable[[str], None]) -> None:
@@ -64,7 +65,8 @@ def run_mount(config: Config, ready: Callable[[str], None]) -> None:
 
     `ready` is told what somebody should know about how we got in; mostly nothing.
 
-    SIGINT and SIGTERM unmount.
+    SIGINT and SIGTERM unmount once what is being committed is stored; the second one does
+    not wait for that.
 
     Raises:
         ConfigError: The source or an option makes no sense.
@@ -136,7 +138,7 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             fetcher = build_fetcher(config, pool, store, service)
             filesystem = build_filesystem(config, store, account, writing, fetcher)
             _attach(config, ImageOperations(filesystem, config.presentation))
-            service.start_soon(_terminate_on, signals)
+            service.start_soon(_terminate_on, signals, filesystem, service)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
@@ -290,7 +292,28 @@ def _attach(config: Config, operations: ImageOperations) -> None:
         raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
 
 
-async def _terminate_on(signals: AsyncIterator[int]) -> None:
+async def _terminate_on(
+    signals: AsyncIterator[int], filesystem: ImageFilesystem, service: trio.Nursery
+) -> None:
+    """Unmount at the first signal, when what somebody waits for is stored; at the second now.
+
+    What was not stored then is in the journal, and its bytes are with it.
+    """
+    is_leaving = False
     async for number in signals:
-        log.info("unmounting signal=%s", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if is_leaving:
+            log.warning("leaving at once, what is not stored is kept signal=%s", name)
+            service.cancel_scope.cancel()
+            return
+        log.info("unmounting signal=%s", name)
+        service.start_soon(_show_what_is_waited_for, filesystem)
         pyfuse3.terminate()
+        is_leaving = True
+
+
+async def _show_what_is_waited_for(filesystem: ImageFilesystem) -> None:
+    while waiting := filesystem.files.being_committed():
+        for path, size in waiting:
+            log.info("unmounting, waiting for an upload image=%s bytes=%d", path, size)
+        await trio.sleep(SHOWING_SECONDS)

@@ -28,7 +28,7 @@ from swiftimgfs.writing.signatures import keys as signature_keys
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
@@ -208,6 +208,14 @@ class OpenFiles:
         """Return the files of which something is not in Swift."""
         return [inode for inode in self._current if self.is_being_written(inode)]
 
+    def being_committed(self) -> list[tuple[StorePath, int]]:
+        """Return the images that somebody waits for, and how many bytes each lacks in Swift."""
+        return [
+            (inode.path, image.writer.dirty_bytes)
+            for inode, image in self._current.items()
+            if image.writer is not None and image.writer.is_dirty and image.writer.is_wanted
+        ]
+
     def is_being_written(self, inode: Inode) -> bool:
         """Return whether there is something of the image that is not in Swift."""
         image = self._current.get(inode)
@@ -218,6 +226,21 @@ class OpenFiles:
         if not self.is_being_written(inode):
             return False
         self._apply(self._current[inode], changes)
+        return True
+
+    def set_metadata(self, inode: Inode, changes: Mapping[str, str | None]) -> bool:
+        """Have the next commit store metadata, or no more (None); as `set_attributes`."""
+        if not self.is_being_written(inode):
+            return False
+        writer = self._current[inode].writer
+        assert writer is not None  # noqa: S101  # it is being written
+        kept = {key: value for key, value in changes.items() if value is not None}
+        gone = {key: "" for key in changes if key not in kept}
+        inode.metadata = {
+            key: value for key, value in {**inode.metadata, **kept}.items() if key not in gone
+        }
+        writer.drop_headers(metadata_headers(gone))
+        writer.set_headers(metadata_headers(kept))
         return True
 
     async def truncate(self, inode: Inode, size: int, number: int | None = None) -> None:
@@ -463,7 +486,9 @@ class OpenFiles:
         if image.writer is not None:
             if image.writer.is_dirty and not image.inode.is_unlinked:
                 log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
-                await image.writer.keep()
+                # What is still being written, with no close yet, is nobody's image.
+                if image.handles == 0 or image.writer.is_wanted:
+                    await image.writer.keep()
             await image.writer.close()
             image.writer = None
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):

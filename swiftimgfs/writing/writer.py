@@ -37,7 +37,7 @@ from swiftimgfs.writing.spool import SpoolFile
 from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
@@ -96,6 +96,7 @@ class ImageWriter:
         self._has_new_bytes = not is_edit
         self._refused: errors.SwiftImgFsError | None = None
         self._failure: errors.SwiftImgFsError | None = None  # of the last commit
+        self.is_wanted = False  # somebody asked for a commit, and none succeeded since
         self._puts = 0
         self._flying: set[Cell] = set()
         self._lock = trio.Lock()  # writes and commits, one at a time, in the kernel's order
@@ -195,6 +196,12 @@ class ImageWriter:
             self._headers |= headers
             self._is_dirty = True
 
+    def drop_headers(self, names: Iterable[str]) -> None:
+        """Have the next commit send these headers no more."""
+        for name in names:
+            if self._headers.pop(name, None) is not None:
+                self._is_dirty = True
+
     async def write(self, offset: int, data: bytes) -> None:
         """Take `data` over; what lies between the end and `offset` becomes zeros.
 
@@ -243,12 +250,13 @@ class ImageWriter:
             self._raise_refused()
             if not self._is_dirty:
                 return None
+            self.is_wanted = True
             try:
                 committed = await self._commit()
             except errors.SwiftImgFsError as failure:
                 self._failure = failure
                 raise
-            self._is_dirty = self._has_new_bytes = False
+            self._is_dirty = self._has_new_bytes = self.is_wanted = False
             return committed
 
     async def close(self) -> None:
