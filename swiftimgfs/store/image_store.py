@@ -83,6 +83,12 @@ class _Parts:
     objects: list[tuple[str, str]] = field(default_factory=list)
     nested: dict[tuple[str, str], Layout] = field(default_factory=dict)
 
+    def add_zeros(self, size: int) -> None:
+        """Add zeros, to those before if there are some: a hole is many rows."""
+        if self.pieces and isinstance(self.pieces[-1][1], Zeros):
+            size += self.pieces.pop()[0]
+        self.pieces.append((size, Zeros()))
+
 
 class ImageStore:
     """The containers and images of one account."""
@@ -279,7 +285,7 @@ class ImageStore:
                 nested = await self._nested(row, found, depth - 1)
                 found.pieces += nested.part(row.start, row.length)
             elif await self._is_zeros(row):
-                found.pieces.append((row.length, Zeros()))
+                found.add_zeros(row.length)
             else:
                 source = Stored(row.container, row.name, row.etag, row.start, row.size)
                 found.pieces.append((row.length, source))

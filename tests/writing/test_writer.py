@@ -2,148 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.reading.block_cache import BlockCache
-from swiftimgfs.reading.fetcher import Fetcher
-from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.reading.verifier import Verifier
-from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, Manifest
-from swiftimgfs.store.request import RetryPolicy
-from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.options import WriteOptions
-from swiftimgfs.writing.parts import WriteParts
-from swiftimgfs.writing.writer import ImageWriter
-from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
-
-if TYPE_CHECKING:
-    from swiftimgfs.layout import Layout
-
-SEGMENT = 4096
-BODY = bytes(range(1, 256)) * 100  # 25,500 bytes: six segments and a bit
-OPTIONS = WriteOptions(
-    segment_size=SEGMENT,
-    large_object_size=SEGMENT,
-    memory_limit=2 * SEGMENT,
-    spool_size=4 * SEGMENT,
-    connections=4,
+from tests.support.writers import (
+    BODY,
+    OPTIONS,
+    SEGMENT,
+    names,
+    parts_of,
+    settled,
+    stored,
+    write_all,
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with faulty_swift(tmp_path_factory.mktemp("swift")) as faulty:
-        yield faulty
-
-
-@pytest.fixture
-def faulty(server):
-    yield server
-    server.reset()
-
-
-@pytest.fixture
-def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        connection.put_container("c")
-        faulty.control.clear()
-        yield connection
-
-
-@pytest.fixture
-async def pool(faulty):
-    swift, transport = faulty.swift, TransportOptions(timeout=5)
-    identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, transport)
-    retry = RetryPolicy(tries=3, timeout=5)
-    pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
-    async with contextlib.aclosing(pool):
-        yield pool
-
-
-@pytest.fixture
-async def store(pool, client):
-    connected = ImageStore(pool)
-    await connected.connect()
-    return connected
-
-
-@pytest.fixture
-def fetcher(store, pool, nursery):
-    cache = BlockCache(16 * 1024**2)
-    verifier = Verifier(store, cache, pool.retry, pool.compute, is_on=True)
-    return Fetcher(store, cache, verifier, pool.retry, nursery, connections=4)
-
-
-@pytest.fixture
-def parts(store, nursery, tmp_path):
-    """Return what the writers of one mount share."""
-
-    def of(options=OPTIONS):
-        budget = DirtyBudget(options.memory_limit, options.spool_size)
-        slots = trio.Semaphore(options.connections)
-        return WriteParts(store, nursery, budget, tmp_path / "spool", options, slots=slots)
-
-    return of
-
-
-@pytest.fixture
-def open_writer(parts, fetcher):
-    """Start to write image `c/image`, as a mount does."""
-
-    def start(*, base=None, options=OPTIONS, container="c", is_edit=False):
-        reader = ImageReader(fetcher)
-        shared = parts(options)
-        return ImageWriter(shared, container, "image", reader, base=base, is_edit=is_edit)
-
-    return start
-
-
-async def write_all(writer, data, step=1500):
-    for offset in range(0, len(data), step):
-        await writer.write(offset, data[offset : offset + step])
-
-
-@pytest.fixture
-def content(fetcher):
-    """Return what a layout's bytes are."""
-
-    async def read(layout: Layout) -> bytes:
-        return bytes(await ImageReader(fetcher).read(layout, 0, layout.size))
-
-    return read
-
-
-def stored(client) -> bytes:
-    body: bytes = client.get_object("c", "image")[1]
-    return body
-
-
-def names(client, container="c_segments") -> list[str]:
-    containers = [row["name"] for row in client.get_account()[1]]
-    if container not in containers:
-        return []
-    return [row["name"] for row in client.get_container(container)[1]]
-
-
-def parts_of(image) -> list[str]:
-    return [name for _, name in image.parts]
-
-
-async def settled(writer):
-    """Return when no upload of the writer is on its way."""
-    while writer._flying:
-        await writer._parts.budget.freed()
-
 
 # ── what is stored ─────────────────────────────────────────────────────────────────────
 
