@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry
     from swiftimgfs.writing.parts import WriteParts
 
@@ -299,12 +300,15 @@ class OpenFiles:
         info = image.info
         journal = self._writing.journal
         entry = await journal.removing(info.container, info.name, image.parts)
-        try:
+        async with given_up_when_refused(entry):
             yield entry
-        except errors.SwiftImgFsError as failure:
-            if not failure.is_transient:  # else nobody knows: the next mount looks
-                await entry.abandoned()
-            raise
+
+    async def moving(self, info: ImageInfo, target: StorePath) -> JournalEntry | None:
+        """Note in the journal that a manifest gets another name: for a while it has two."""
+        if info.manifest is None:
+            return None
+        source, journal = (info.container, info.name), self._writing.journal
+        return await journal.moving(source, (target.container, target.name), info.etag)
 
     async def discard(
         self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
@@ -521,6 +525,17 @@ class OpenFiles:
             keeps_pages=keeps_pages,
             has_changed=has_changed,
         )
+
+
+@contextlib.asynccontextmanager
+async def given_up_when_refused(entry: JournalEntry | None) -> AsyncIterator[None]:
+    """Have an entry end with a failure after which all is as before; else the next mount looks."""
+    try:
+        yield
+    except errors.SwiftImgFsError as failure:
+        if entry is not None and not failure.is_transient:
+            await entry.abandoned()
+        raise
 
 
 def _check_current(image: OpenImage) -> None:

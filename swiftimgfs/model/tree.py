@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.model.files import given_up_when_refused
 from swiftimgfs.model.inodes import Inode, InodeTable, Kind
 from swiftimgfs.model.paths import StorePath, check_storable, component_of
 from swiftimgfs.model.views import remove_container
@@ -243,7 +244,9 @@ class Tree:
     async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> StoredImage:
         """Copy the image or its manifest to the new name, then delete the old name alone."""
         info = await self._directories.refreshed_image(source)
-        await self._store.copy_image(info, target.container, target.name)
+        entry = await self._files.moving(info, target)
+        async with given_up_when_refused(entry):
+            await self._store.copy_image(info, target.container, target.name)
         moved = await self._resolved(target)
         try:
             await self._store.delete_object(info.container, info.name)
@@ -253,6 +256,8 @@ class Tree:
             self._directories.stored(target, moved.info, moved.parts)
             log.warning("renamed half: both names exist old=%s new=%s", source, target)
             raise
+        if entry is not None:
+            await entry.finished()
         self._directories.removed(source, info)
         self._directories.stored(target, moved.info, moved.parts)
         self._files.renamed(inode, moved)

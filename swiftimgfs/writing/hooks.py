@@ -102,6 +102,10 @@ class Journal(Protocol):
         """Return an entry for an image that is about to go, and then what it names."""
         ...
 
+    async def moving(self, source: ObjectName, target: ObjectName, etag: str) -> JournalEntry:
+        """Return an entry for a manifest that is about to get another name."""
+        ...
+
 
 class NoJournalEntry:
     """Notes nothing."""
@@ -168,6 +172,15 @@ class NoJournal:
         container: str,  # noqa: ARG002
         name: str,  # noqa: ARG002
         parts: Sequence[ObjectName],  # noqa: ARG002
+    ) -> JournalEntry:
+        """Return an entry that notes nothing."""
+        return NoJournalEntry()
+
+    async def moving(
+        self,
+        source: ObjectName,  # noqa: ARG002
+        target: ObjectName,  # noqa: ARG002
+        etag: str,  # noqa: ARG002
     ) -> JournalEntry:
         """Return an entry that notes nothing."""
         return NoJournalEntry()

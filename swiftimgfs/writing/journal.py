@@ -76,6 +76,18 @@ class Journal:
         attempt = Attempt("", tuple(parts))
         return await self._begin(replace(record, state=State.COMMITTED, attempts=(attempt,)))
 
+    async def moving(self, source: ObjectName, target: ObjectName, etag: str) -> JournalEntry:
+        """Note that a manifest is about to be copied to another name, and to lose its own.
+
+        In between two manifests name the same segments: whoever then deletes the one breaks
+        the other. So recovery ends what was begun.
+        """
+        now = time.time()
+        token, owner = new_token(), self._session.owner
+        record = UploadRecord(token, owner, *target, None, now, now, moved_from=source)
+        attempts = (Attempt(etag),)
+        return await self._begin(replace(record, state=State.COMMITTING, attempts=attempts))
+
     def resume(self, path: Path, record: UploadRecord) -> JournalEntry:
         """Return the entry of an upload that is in the session already."""
         return JournalEntry(self._session, self._compute, path, record)

@@ -20,6 +20,7 @@ at the next mount.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -209,6 +210,8 @@ class Recovery:
         if stored is None and record.recipe is not None:
             await self._keep_again(session, found)
             return
+        if stored is not None and record.moved_from is not None:
+            await self._end_move(record.moved_from, sight)
         deleted += await self._delete(await self._doomed(record, sight, stored))
         await on_disk(self._compute, lambda: remove_upload(found.path))
         outcome = NEW_IMAGE if stored is not None else OLD_IMAGE
@@ -232,6 +235,20 @@ class Recovery:
         if stored is not None:
             doomed |= sight.not_named(stored.replaced)
         return doomed
+
+    async def _end_move(self, source: ObjectName, sight: Sight) -> None:
+        """Take a manifest's old name away, if it has that still: the new one has been given."""
+        async with self._turns:
+            old = await image_now(self._newest, *source)
+            is_same = (
+                old is not None
+                and sight.image is not None
+                and old.info.etag == sight.image.info.etag
+                and old.parts == sight.image.parts
+            )
+            if is_same:
+                with contextlib.suppress(errors.NotFoundError):
+                    await self._store.delete_object(*source)
 
     async def _delete_uploaded(self, record: UploadRecord) -> int:
         """Delete what no manifest can name yet; what comes later is looked for again."""

@@ -87,6 +87,7 @@ class UploadRecord:
         places: (container, prefix) below which everything is of this upload.
         objects: What else it stored, by name.
         attempts: Commits that may have been stored, the latest last.
+        moved_from: Of a rename: the manifest's old name, which has to go once it has the new.
         started: Seconds since the epoch.
         changed: When the state became what it is.
         delete_after: When what was replaced may go.
@@ -108,6 +109,7 @@ class UploadRecord:
     places: tuple[ObjectName, ...] = ()
     objects: tuple[ObjectName, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    moved_from: ObjectName | None = None
     delete_after: float = 0.0
     size: int | None = None
     recipe: dict[str, Any] | None = None
@@ -195,8 +197,7 @@ def _owner(fields: dict[str, Any]) -> Owner:
 
 def _record(fields: dict[str, Any]) -> UploadRecord:
     attempts = tuple(
-        Attempt(str(row["etag"]), tuple(_names(row["replaced"])))
-        for row in fields["attempts"]
+        Attempt(str(row["etag"]), tuple(_names(row["replaced"]))) for row in fields["attempts"]
     )
     record = UploadRecord(
         **{
@@ -206,6 +207,7 @@ def _record(fields: dict[str, Any]) -> UploadRecord:
             "places": tuple(_names(fields["places"])),
             "objects": tuple(_names(fields["objects"])),
             "attempts": attempts,
+            "moved_from": next(_names([moved])) if (moved := fields["moved_from"]) else None,
         }
     )
     # What is deleted by these must be what was meant: an empty prefix is every object.

@@ -111,7 +111,8 @@ def names_in(client: swiftclient.Connection, container: str) -> list[str]:
 
 
 def body_of(client: swiftclient.Connection, container: str, name: str = "x") -> bytes:
-    return client.get_object(container, name)[1]
+    data: bytes = client.get_object(container, name)[1]
+    return data
 
 
 class Copying(threading.Thread):
@@ -227,6 +228,32 @@ class TestKilled:
 
         assert names_in(client, container) == []
         assert names_in(client, f"{container}_segments") == []
+
+    @pytest.mark.parametrize("method", ["COPY", "DELETE"])
+    def test_in_the_middle_of_a_rename(
+        self, host: Host, swift: FaultySwift, container: str, client, method: str
+    ) -> None:
+        """Over an image that has segments too."""
+        with host.mounted(PATIENT) as running:
+            directory = running.path / container
+            (directory / "x").write_bytes(OLD)
+            (directory / "y").write_bytes(NEW)
+            with held(swift, Fault(method=method, hold="before", count=None)) as wait:
+                rename = suppressing(lambda: (directory / "y").rename(directory / "x"))
+                threading.Thread(target=rename, daemon=True).start()
+                wait()
+                kill(running)
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        if method == "COPY":  # as before
+            assert names_in(client, container) == ["x", "y"]
+            assert (body_of(client, container), body_of(client, container, "y")) == (OLD, NEW)
+        else:  # both names are there, and what was begun is ended
+            assert names_in(client, container) == ["x"]
+            assert body_of(client, container) == NEW
+            assert len(names_in(client, f"{container}_segments")) == 4
 
     def test_what_another_mount_is_uploading_is_left_alone(
         self, host: Host, swift: FaultySwift, container: str, client

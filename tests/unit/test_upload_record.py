@@ -45,6 +45,7 @@ records = st.builds(
     attempts=st.lists(
         st.builds(Attempt, texts, st.lists(names, max_size=3).map(tuple)), max_size=2
     ).map(tuple),
+    moved_from=st.none() | names,
     size=st.none() | st.integers(0, 2**60),
     recipe=st.none() | st.just({"size": 3, "extents": [[3, "spool"]]}),
     has_spool=st.booleans(),

@@ -185,7 +185,9 @@ class TestOwnership:
 
         (taken,) = StateDirectory(state).take_over(ACCOUNT)
 
-        assert [found.record.image for found in taken.uploads()] == ["c/image"]
+        (found,) = taken.uploads()
+        assert isinstance(found, Found)
+        assert found.record.image == "c/image"
         assert list(StateDirectory(state).take_over(ACCOUNT)) == []
         assert uploads_in(state)[0].is_owned
 
@@ -289,7 +291,7 @@ class TestDamage:
         def power_failure(_descriptor):
             raise OSError(5, "gone")
 
-        monkeypatch.setattr(state_directory.os, "fsync", power_failure)
+        monkeypatch.setattr(os, "fsync", power_failure)
         with pytest.raises(errors.HostDiskError):
             await entry.committing("e", [], [])
 

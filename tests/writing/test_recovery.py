@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
+from typing import cast
 
 import pytest
 import trio
@@ -426,6 +427,51 @@ class TestCommitted:
         assert uploads_in(state) == []
 
 
+class TestMoving:
+    """Killed between the copy of a manifest and the end of its old name."""
+
+    @pytest.fixture
+    def rows(self, client):
+        return put_segments(client, "image/slo/old/", b"old0", b"old1")
+
+    @pytest.fixture
+    async def moving(self, dead, rows):
+        return await Journal(dead, compute).moving(("c", "image"), ("c", "new"), etag_of(rows))
+
+    async def test_the_old_name_goes(self, client, rows, moving, recover, state) -> None:
+        put_slo(client, rows)
+        put_slo(client, rows, "new")
+
+        await recover(settle=60)
+
+        assert names_in(client, "c") == ["new"]
+        assert body_of(client, "new") == b"old0old1"
+        assert uploads_in(state) == []
+
+    async def test_what_was_not_copied_stays(
+        self, client, rows, moving, recover, state
+    ) -> None:
+        put_slo(client, rows)
+
+        await recover(settle=0)
+
+        assert names_in(client, "c") == ["image"]
+        assert body_of(client) == b"old0old1"
+        assert uploads_in(state) == []
+
+    async def test_what_somebody_else_stored_there_meanwhile_stays(
+        self, client, rows, moving, recover, state
+    ) -> None:
+        put_slo(client, rows, "new")
+        client.put_object("c", "image", b"theirs")
+
+        await recover(settle=0)
+
+        assert body_of(client) == b"theirs"
+        assert body_of(client, "new") == b"old0old1"
+        assert uploads_in(state) == []
+
+
 class TestKept:
     """Uploads whose bytes are here."""
 
@@ -556,7 +602,7 @@ class TestDeletion:
     ) -> None:
         put_segments(client, "p/", *[b"x"] * 30)
         faulty.control.inject(Fault(method="DELETE", target="p/00000003$", status=403))
-        gone = []
+        gone: list[tuple[str, str]] = []
 
         undeleted = await delete_objects(
             store, [("s", f"p/{n:08d}") for n in range(30)], gone.append
@@ -591,7 +637,7 @@ class TestDeletion:
                 assert taken - store.deleted < 100  # they are not all asked for at once
                 yield "s", str(number)
 
-        assert await delete_objects(store, names()) == []
+        assert await delete_objects(cast("ImageStore", store), names()) == []
 
         assert store.deleted == 10_000
         assert store.most <= 16
