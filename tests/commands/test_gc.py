@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -187,8 +188,13 @@ def test_one_that_cannot_be_deleted_is_named_and_the_rest_goes(
 
 
 @pytest.mark.parametrize("age", ["", "1", "1w", "-1h", "1.5h", "h", "\u0661h"])
-def test_an_age_that_makes_no_sense_is_a_usage_error(gc, age) -> None:
-    gc("--older-than", age, status=2)
+def test_an_age_that_makes_no_sense_is_refused(age) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse_age(age)
+
+
+def test_a_usage_error_is_one(gc) -> None:
+    gc("--older-than", "soon", status=2)
 
 
 def test_ages() -> None:
