@@ -119,7 +119,9 @@ class StateDirectory:
                 path.mkdir(PRIVATE, parents=True, exist_ok=True)
                 _check_private(path)
         except OSError as exc:
-            raise errors.ConfigError(f"spool_dir {self.path}: {exc.strerror}") from None
+            raise errors.ConfigError(
+                f"spool_dir {self.path}: {exc.strerror}; give -o spool_dir=DIRECTORY, or -o ro"
+            ) from None
 
     def open_session(self, owner: Owner) -> Session:
         """Return a new session, locked.
