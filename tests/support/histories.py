@@ -179,22 +179,23 @@ def shown(data: bytes) -> str:
 
 # ── histories ─────────────────────────────────────────────────────────────────────────
 
-# How often a step comes, in a thousand. Those that store come less often: they are slow.
+# How often a step comes. Those that store come less often: they are slow, and what is
+# written between them is where mistakes hide.
 WEIGHTS = {
-    "write": 420,
-    "read": 210,
-    "look": 40,
-    "truncate": 90,
-    "truncate_name": 10,
-    "fsync": 40,
-    "append": 40,
-    "map": 40,
-    "reopen": 50,
-    "rewrite": 10,
-    "rename": 20,
-    "replace": 10,
-    "unlink": 10,
-    "remount": 2,
+    "write": 450,
+    "read": 230,
+    "look": 20,
+    "truncate": 80,
+    "truncate_name": 4,
+    "fsync": 12,
+    "append": 10,
+    "map": 12,
+    "reopen": 14,
+    "rewrite": 4,
+    "rename": 6,
+    "replace": 4,
+    "unlink": 4,
+    "remount": 1,
 }
 
 

@@ -31,7 +31,7 @@ def sides(tmp_path: Path, mounted: type[Side] = Side) -> tuple[Side, Side]:
 
 
 def test_two_local_disks_have_the_same_history(tmp_path: Path) -> None:
-    steps = history(1, 1500, SEGMENT)
+    steps = history(1, 3000, SEGMENT)
 
     live(steps, *sides(tmp_path))
 
@@ -42,7 +42,7 @@ def test_no_step_of_a_history_fails_on_a_local_disk(tmp_path: Path) -> None:
     side = sides(tmp_path)[1]
     side.begin()
     try:
-        outcomes = [side.do(step) for step in history(2, 1500, SEGMENT)]
+        outcomes = [side.do(step) for step in history(2, 3000, SEGMENT)]
     finally:
         side.end()
 
@@ -101,7 +101,7 @@ class Refuses(Side):
 @pytest.mark.parametrize("broken", [LosesByte, KeepsTail, ForgetsOnRemount, Refuses])
 def test_a_disk_that_loses_something_is_found_out(tmp_path: Path, broken: type[Side]) -> None:
     with pytest.raises(DifferenceError):
-        live(history(5, 1500, SEGMENT), *sides(tmp_path, broken))
+        live(history(5, 3000, SEGMENT), *sides(tmp_path, broken))
 
 
 def test_a_failing_history_is_shortened_to_what_fails(tmp_path: Path) -> None:
