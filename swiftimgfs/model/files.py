@@ -120,8 +120,20 @@ class OpenFiles:
         image.handles -= 1
         image.inode.opens -= 1
         if image.handles == 0:
+            await self._commit_the_rest(image)
             await self._close(image)
         self._inodes.drop_if_unused(image.inode)
+
+    async def _commit_the_rest(self, image: OpenImage) -> None:
+        """Store what came after the last close: pages of a mapping that outlived it."""
+        if image.writer is None or not image.writer.is_dirty or image.writer.is_wanted:
+            return
+        try:
+            await self._commit(image)
+        except errors.SwiftImgFsError as failure:
+            log.warning(
+                "not stored after the last close image=%s reason=%s", image.inode.path, failure
+            )
 
     async def close_all(self) -> None:
         """Give up everything that is open, at unmount."""
@@ -222,6 +234,11 @@ class OpenFiles:
         image = self._current.get(inode)
         return image is not None and image.writer is not None and image.writer.is_dirty
 
+    def has_writer(self, inode: Inode) -> bool:
+        """Return whether it is open and was written: then we know of it what there is to know."""
+        image = self._current.get(inode)
+        return image is not None and image.writer is not None
+
     def set_attributes(self, inode: Inode, changes: AttributeChanges) -> bool:
         """Have the next commit store attributes; return whether there will be one."""
         if not self.is_being_written(inode):
@@ -280,7 +297,7 @@ class OpenFiles:
         """
         info = image.info
         current = self._current.get(inode)
-        if info.manifest is None and current is not None and current.writer is None:
+        if info.manifest is None and current is not None and current.stored is not None:
             current.is_removed = True
             self._removed_open[inode.path] = current
             return
@@ -329,8 +346,20 @@ class OpenFiles:
         if image.writer is not None:
             image.writer.renamed(stored.info.container, stored.info.name, stored)
 
-    def retarget(self, inode: Inode, path: StorePath) -> bool:
+    def retarget(
+        self,
+        inode: Inode,
+        path: StorePath,
+        replaced: StoredImage | None = None,
+        replaced_inode: Inode | None = None,
+    ) -> bool:
         """Have an image that was never stored get this name at its commit.
+
+        Args:
+            inode: The image.
+            path: The name.
+            replaced: What has it until then.
+            replaced_inode: The same, as who has it open knows it.
 
         Returns:
             Whether there is such an image, so that nothing in Swift has to be renamed.
@@ -338,7 +367,9 @@ class OpenFiles:
         image = self._current.get(inode)
         if image is None or image.writer is None or image.writer.is_stored:
             return False
-        image.writer.renamed(path.container, path.name, None)
+        image.writer.renamed(path.container, path.name, replaced)
+        if replaced_inode is not None:
+            image.replaces = self._current.get(replaced_inode)
         return True
 
     # ── versions ───────────────────────────────────────────────────────────────────────

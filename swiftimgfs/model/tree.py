@@ -163,13 +163,17 @@ class Tree:
         replaced = await self._image_in_the_way(parent, target, may_replace=may_replace)
         await self._view.prepare(target)
         source = inode.path
+        other = self._inodes.find(parent, target.component)
+        if _is_at(replaced, target) and self._files.retarget(inode, target, replaced, other):
+            self._directories.removed(source, None)  # the rest is for its commit
+            self._inodes.rename(inode, parent, target.component, target)
+            return
         async with self._files.removing(replaced) as entry:
             if self._files.retarget(inode, target):  # not in Swift under any name yet
                 self._directories.removed(source, None)
                 in_use = {source.container}  # its segments go beside it
             else:
                 in_use = _containers_of(await self._move(inode, source, target))
-        other = self._inodes.find(parent, target.component)
         self._inodes.rename(inode, parent, target.component, target)
         left = {source.container}
         if replaced is not None:
@@ -281,6 +285,14 @@ class Tree:
                     )
                 if name == path.prefix or info.is_directory_marker:
                     await self._store.delete_object(path.container, name)
+
+
+def _is_at(image: StoredImage | None, path: StorePath) -> bool:
+    """Return whether there is an image, and it is stored under this very name."""
+    return image is not None and (image.info.container, image.info.name) == (
+        path.container,
+        path.name,
+    )
 
 
 def see_entry(inode: Inode, entry: Entry) -> None:

@@ -433,3 +433,58 @@ def test_rsync_in_place_changes_a_part(slo: Path, tmp_path: Path) -> None:
     run("rsync", "-aI", "--inplace", "--no-whole-file", source, slo)
 
     assert slo.read_bytes() == bytes(changed)
+
+
+def test_a_mapping_that_outlives_its_descriptor_is_stored(
+    swift: FaultySwift, slo: Path, container: str
+) -> None:
+    script = (
+        "import mmap, os, sys;"
+        "fd = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(fd, 0); os.close(fd);"
+        "m[70000:70004] = b'late'"
+    )
+    run("python3", "-c", script, slo)
+
+    for _ in range(50):
+        if stored(swift, container, "slo")[70000:70004] == b"late":
+            break
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert stored(swift, container, "slo")[70000:70004] == b"late"
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_an_image_renamed_over_another_before_it_is_stored_replaces_it_when_it_is(
+    swift: FaultySwift, mount: Mounted, container: str, size: int
+) -> None:
+    target, temporary = mount.path / container / "x", mount.path / container / "x.tmp"
+    target.write_bytes(DATA[:size])
+    with temporary.open("wb", buffering=0) as file:
+        file.write(b"new" * size)
+        temporary.rename(target)
+        during = stored(swift, container, "x")
+
+    assert during == DATA[:size]
+    assert stored(swift, container, "x") == target.read_bytes() == b"new" * size
+    assert objects(swift, container) == ["x"]
+    in_use = {str(s["name"]) for s in segments_of(target)} if size > 10 else set()
+    assert len(objects(swift, f"{container}_segments")) == len(in_use)
+
+
+def test_a_plain_image_that_is_unlinked_while_it_is_edited_can_still_be_read(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    file = mount.path / container / "x"
+    file.write_bytes(DATA[:50_000])
+    fd = os.open(file, os.O_RDWR)
+    os.pwrite(fd, b"edit", 5)
+    file.unlink()
+
+    read = os.pread(fd, 50_000, 0)
+    os.close(fd)
+
+    assert read == DATA[:5] + b"edit" + DATA[9:50_000]
+    for _ in range(50):
+        if not objects(swift, container):
+            break
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert objects(swift, container) == []
