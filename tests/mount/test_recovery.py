@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import swiftclient
 
+from swiftimgfs.writing.state_directory import StateDirectory
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
 from tests.support.stored import wait_for
@@ -90,7 +91,8 @@ class Host:
         return uploads
 
     def wait_until_nothing_waits(self) -> None:
-        wait_for(lambda: self.status() == [])
+        directory = StateDirectory(self.state / "swiftimgfs")
+        wait_for(lambda: not list(directory.all_uploads()), seconds=40)
 
 
 def kill(running: Mounted) -> None:
