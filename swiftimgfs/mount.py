@@ -36,9 +36,9 @@ from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in
 from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
+from swiftimgfs.writing import hooks
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.byte_watch import ImageWatches
-from swiftimgfs.writing.hooks import NoJournal
 from swiftimgfs.writing.journal import Journal
 from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.recovery import Recovery
@@ -187,13 +187,16 @@ def write_parts(
 ) -> WriteParts:
     """Return what every writer of a mount shares; without a session nothing is journalled."""
     options = config.writing
+    journal: hooks.Journal = hooks.NoJournal()
+    if session is not None:
+        journal = Journal(session, pool.compute, most_kept=options.spool_size)
     return WriteParts(
         store,
         service,
         DirtyBudget(options.memory_limit, options.spool_size),
         session.spool_directory if session else Path(tempfile.gettempdir()),
         options,
-        journal=Journal(session, pool.compute) if session else NoJournal(),
+        journal=journal,
         watches=ImageWatches(config.watching, pool.compute, service),
         slots=trio.Semaphore(options.connections),
     )

@@ -23,6 +23,7 @@ from swiftimgfs import errors
 from swiftimgfs.writing.state_directory import (
     SPOOL,
     adopt_spool,
+    disk_bytes,
     remove_upload,
     write_progress,
     write_record,
@@ -46,10 +47,19 @@ T = TypeVar("T")
 class Journal:
     """The entries of one mount."""
 
-    def __init__(self, session: Session, compute: Compute) -> None:
-        """Keep entries in `session`; `compute` runs what blocks in a thread."""
+    def __init__(
+        self, session: Session, compute: Compute, *, most_kept: int | None = None
+    ) -> None:
+        """Have entries in a session.
+
+        Args:
+            session: This mount's.
+            compute: Runs what blocks in a thread.
+            most_kept: Bytes that all failed uploads of the host may take of its disk.
+        """
         self._session: Final = session
         self._compute: Final = compute
+        self._most_kept: Final = most_kept
 
     async def begin(self, container: str, name: str, base_etag: str | None) -> JournalEntry:
         """Note that an image is about to be uploaded over the one that has `base_etag`.
@@ -90,7 +100,7 @@ class Journal:
 
     def resume(self, path: Path, record: UploadRecord) -> JournalEntry:
         """Return the entry of an upload that is in the session already."""
-        return JournalEntry(self._session, self._compute, path, record)
+        return JournalEntry(self._session, self._compute, path, record, self._most_kept)
 
     async def _begin(self, record: UploadRecord) -> JournalEntry:
         made: list[Path] = []
@@ -102,9 +112,15 @@ class JournalEntry:
     """One commit of one image."""
 
     def __init__(
-        self, session: Session, compute: Compute, path: Path, record: UploadRecord
+        self,
+        session: Session,
+        compute: Compute,
+        path: Path,
+        record: UploadRecord,
+        most_kept: int | None = None,
     ) -> None:
         self.record = record
+        self._most_kept = most_kept
         self._session = session
         self._compute = compute
         self._path = path
@@ -227,10 +243,19 @@ class JournalEntry:
 
     def _keep(self, spool: Path | None, *, is_told: bool) -> None:
         if spool is not None and spool != self._path / SPOOL:
+            self._check_room(spool)
             adopt_spool(self._path, spool)
         write_record(self._path, self.record)
         if is_told:
             self._path = self._session.keep(self._path)
+
+    def _check_room(self, spool: Path) -> None:
+        """Refuse to keep more and more, of who tries the same in vain each hour."""
+        if self._most_kept is None:
+            return
+        kept = self._session.state.kept_bytes()
+        if kept + disk_bytes(spool) > self._most_kept:
+            raise OSError(errno.ENOSPC, f"{kept} bytes are kept already (spool_size)")
 
     def _change(self, **changes: object) -> None:
         if "state" in changes:

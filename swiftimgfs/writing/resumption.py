@@ -15,6 +15,8 @@ from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.writing.commit import Committed
@@ -46,9 +48,10 @@ class Resumption:
             raise errors.HostDiskError(f"{record.image}: the journal has no recipe for it")
         reader = ImageReader(self._fetcher)
         try:
-            writer = await ImageWriter.resumed(
-                self._parts, record.recipe, found.spool, entry, reader
-            )
+            with _damage_told(record.image):
+                writer = await ImageWriter.resumed(
+                    self._parts, record.recipe, found.spool, entry, reader
+                )
             committed = await writer.commit()
         finally:
             reader.close()
@@ -62,6 +65,18 @@ class Resumption:
         named = {*committed.image.parts, *committed.replaced}
         uploaded = await uploaded_objects(self.store, record)
         return [name for name in uploaded if name not in named]
+
+
+@contextlib.contextmanager
+def _damage_told(image: str) -> Iterator[None]:
+    """Have a recipe or a spool file that makes no sense be a failure of that upload alone."""
+    try:
+        yield
+    except OSError as exc:
+        raise errors.host_failure(exc, f"what was kept of {image}") from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        kind = type(exc).__name__
+        raise errors.HostDiskError(f"what was kept of {image} makes no sense ({kind})") from exc
 
 
 async def uploaded_objects(store: ImageStore, record: UploadRecord) -> list[ObjectName]:

@@ -195,6 +195,10 @@ class StateDirectory:
         for path in _directories(self._kept):
             yield from _read_upload(path)
 
+    def kept_bytes(self) -> int:
+        """Return what the bytes of uploads that failed take of the disk."""
+        return sum(disk_bytes(path / SPOOL) for path in _directories(self._kept))
+
     def kept_path(self, token: str) -> Path:
         """Return where an upload that failed is kept."""
         return self._kept / token
@@ -285,6 +289,14 @@ def adopt_spool(directory: Path, spool: Path) -> None:
         os.fsync(file.fileno())
     spool.rename(directory / SPOOL)
     sync_directory(directory)
+
+
+def disk_bytes(path: Path) -> int:
+    """Return what a file takes of the disk, which for one with holes is less than its size."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def write_progress(directory: Path, sent: int) -> None:

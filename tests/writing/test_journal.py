@@ -163,6 +163,18 @@ class TestEntries:
         assert uploads_in(state)[0].record.state is State.INTERRUPTED
         assert uploads_in(state)[0].path.parent.parent == state / "mounts"
 
+    async def test_not_more_is_kept_than_there_is_room_for(self, session, state) -> None:
+        journal = Journal(session, compute, most_kept=10_000)
+        kept = []
+        for number in range(3):
+            entry = await journal.begin("c", f"image{number}", None)
+            spool = session.spool_directory / f"spool{number}"
+            spool.write_bytes(b"x" * 4096)
+            kept.append(await entry.keep({"size": 4096}, spool, "reason"))
+
+        assert kept == [True, True, False]
+        assert spool.exists()  # its owner's, as before
+
     async def test_what_cannot_be_kept_is_given_back(self, journal, state, tmp_path) -> None:
         entry = await journal.begin("c", "image", None)
 

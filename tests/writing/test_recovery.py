@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import time
-from typing import cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -16,16 +17,22 @@ from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.request import RetryPolicy
+from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.claims import Claims, Named, read_claims
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.garbage import Garbage
 from swiftimgfs.writing.journal import Journal
+from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.recovery import Recovery
+from swiftimgfs.writing.resumption import Resumption
 from swiftimgfs.writing.state_directory import StateDirectory
 from swiftimgfs.writing.upload_record import State
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.journals import compute, die, session_in, uploads_in
+
+if TYPE_CHECKING:
+    from swiftimgfs.reading.fetcher import Fetcher
 
 SETTLE = 0.6
 
@@ -475,6 +482,14 @@ class TestMoving:
 class TestKept:
     """Uploads whose bytes are here."""
 
+    @pytest.fixture
+    def resumption(self, store, nursery, tmp_path, monkeypatch):
+        """Sends with a mount's parts, but can read nothing."""
+        reader = SimpleNamespace(close=lambda: None)
+        monkeypatch.setattr("swiftimgfs.writing.resumption.ImageReader", lambda _: reader)
+        parts = WriteParts(store, nursery, DirtyBudget(1 << 20, 1 << 20), tmp_path)
+        return Resumption(parts, cast("Fetcher", None))
+
     async def test_a_failed_one_waits_for_retry(self, dead, entry, recover, state) -> None:
         (dead.spool_directory / "spool").write_bytes(b"bytes")
         # Killed between the record and the move: what `keep` does last.
@@ -531,6 +546,39 @@ class TestKept:
         assert found.spool is not None
         assert found.spool.read_bytes() == b"bytes"
         assert names_in(client) == ["image/slo/new/00000000"]
+
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            {},
+            {"container": "c", "name": "image", "size": 1},
+            {
+                "container": "c",
+                "name": "image",
+                "base_etag": None,
+                "headers": {},
+                "extents": [[5, "spool"]],
+            },
+            {
+                "container": "c",
+                "name": "image",
+                "base_etag": None,
+                "headers": {},
+                "extents": [["x"]],
+            },
+        ],
+        ids=["empty", "half", "without its spool", "nonsense"],
+    )
+    async def test_a_recipe_that_makes_no_sense_fails_alone(
+        self, entry, recover, state, resumption, recipe
+    ) -> None:
+        await entry.keep(recipe, None, "unmounted", is_told=False)
+
+        await recover(send_again=resumption.send_again)
+
+        (found,) = uploads_in(state)
+        assert found.record.state is State.FAILED
+        assert found.path.parent == state / "kept"
 
 
 class TestDamage:
