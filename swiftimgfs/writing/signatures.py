@@ -83,10 +83,9 @@ class ImageSignature:
         """Return the signature that is in metadata, if all of it is there."""
         if not all(key in metadata for key in PROPERTIES):
             return None
-        text = "".join(
-            metadata.get(key, "") for key in (SIGNATURE, *part_keys()) if key in metadata
+        return cls(
+            joined(metadata), metadata[HASH_METHOD], metadata[KEY_TYPE], metadata[CERTIFICATE]
         )
-        return cls(text, metadata[HASH_METHOD], metadata[KEY_TYPE], metadata[CERTIFICATE])
 
     @property
     def algorithm(self) -> str:
@@ -95,9 +94,18 @@ class ImageSignature:
         Raises:
             SignatureError: It is none that Glance knows.
         """
+        return self.known_hash_method.replace("-", "").lower()
+
+    @property
+    def known_hash_method(self) -> str:
+        """The hash method.
+
+        Raises:
+            SignatureError: It is none that Glance knows.
+        """
         if self.hash_method not in HASH_METHODS:
             raise errors.SignatureError(f"unknown hash method {self.hash_method!r}")
-        return self.hash_method.replace("-", "").lower()
+        return self.hash_method
 
 
 def part_keys() -> list[str]:
@@ -110,7 +118,12 @@ def keys() -> frozenset[str]:
     return frozenset({*PROPERTIES, *part_keys()})
 
 
-def signature_parts(text: str) -> dict[str, str]:
+def joined(metadata: Mapping[str, str]) -> str:
+    """Return the text of a signature that is stored in parts; empty without one."""
+    return "".join(metadata.get(key, "") for key in (SIGNATURE, *part_keys()))
+
+
+def parts_of(text: str) -> dict[str, str]:
     """Return the metadata that stores a signature of any length.
 
     Raises:
@@ -136,7 +149,7 @@ def check(
     Raises:
         SignatureError: It is not, or nobody can tell; the message says why.
     """
-    method = HASH_METHODS[signature.hash_method]
+    method = HASH_METHODS[signature.known_hash_method]
     expected = KEY_TYPES.get(signature.key_type)
     if expected is None:
         raise errors.SignatureError(f"unknown key type {signature.key_type!r}")

@@ -19,7 +19,7 @@ from swiftimgfs.writing.signatures import (
     ImageSignature,
     check,
     keys,
-    signature_parts,
+    parts_of,
 )
 from tests.support.signing import HASHES, NOW, YEAR, new_key, new_signer
 
@@ -200,7 +200,7 @@ def test_a_long_signature_is_stored_in_parts(signers, directory):
     text = properties["img-signature"]
     assert len(text) > LONGEST_VALUE  # RSA with 2,048 bits: 344 characters
 
-    parts = signature_parts(text)
+    parts = parts_of(text)
 
     assert all(len(value) <= LONGEST_VALUE for value in parts.values())
     assert list(parts) == ["img-signature", "img-signature-2"]
@@ -209,13 +209,13 @@ def test_a_long_signature_is_stored_in_parts(signers, directory):
 
 
 def test_a_short_signature_is_one_value():
-    assert signature_parts("abc") == {"img-signature": "abc"}
-    assert signature_parts("") == {"img-signature": ""}
+    assert parts_of("abc") == {"img-signature": "abc"}
+    assert parts_of("") == {"img-signature": ""}
 
 
 def test_what_no_key_can_sign_is_no_signature():
     with pytest.raises(InvalidRequestError):
-        signature_parts("x" * 5000)
+        parts_of("x" * 5000)
 
 
 def test_keys_that_were_made_are_of_their_type():
