@@ -76,8 +76,9 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "spool_dir",
-        help="Directory of what waits for Swift, and of the journal of uploads.",
-        sample_default="$XDG_STATE_HOME/swiftimgfs, of root /var/lib/swiftimgfs",
+        help="Directory of what waits for Swift, and of the journal of uploads; with XDG_STATE_HOME"
+        " set, the default is in there.",
+        sample_default="~/.local/state/swiftimgfs, of root /var/lib/swiftimgfs",
     ),
     _option(
         "keep_replaced",

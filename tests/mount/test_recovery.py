@@ -293,7 +293,9 @@ class TestFailed:
             (upload,) = host.status()
             yield upload
 
-    def test_are_shown(self, host: Host, failed: dict[str, object], container: str) -> None:
+    def test_are_shown_and_sent_again(
+        self, host: Host, failed: dict[str, object], container: str, client
+    ) -> None:
         assert failed["image"] == f"{container}/x"
         assert failed["errno"] == "EDQUOT"
         assert failed["size"] == len(NEW)
@@ -301,22 +303,13 @@ class TestFailed:
         assert f"{container}/x" in shown
         assert "EDQUOT" in shown
 
-    def test_are_sent_again(
-        self, host: Host, failed: dict[str, object], container: str, client
-    ) -> None:
-        assert f"stored: {container}/x" in host.command("retry")
+        path = f"{failed['mountpoint']}/{container}/x"
+        assert f"stored: {container}/x" in host.command("retry", path)
 
         assert body_of(client, container) == NEW
         assert len(names_in(client, f"{container}_segments")) == 4
         assert host.status() == []
         assert "nothing has failed" in host.command("retry")
-
-    def test_are_sent_by_their_path(
-        self, host: Host, failed: dict[str, object], container: str, client
-    ) -> None:
-        host.command("retry", f"{failed['mountpoint']}/{container}/x")
-
-        assert body_of(client, container) == NEW
 
     def test_fail_again_and_stay(
         self, host: Host, failed: dict[str, object], swift: FaultySwift, container: str, client
@@ -327,7 +320,7 @@ class TestFailed:
         assert "507" in host.command("retry", failed["id"], status=1)
         assert [u["errno"] for u in host.status()] == ["ENOSPC"]
         swift.control.clear()
-        host.command("retry", failed["id"])
+        host.command("retry")
         assert body_of(client, container) == NEW
 
     def test_never_overwrite_what_somebody_else_stored(
@@ -346,6 +339,7 @@ class TestFailed:
         self, host: Host, failed: dict[str, object], container: str, client
     ) -> None:
         host.command("retry", "--forget", status=2)
+        assert "no such upload" in host.command("retry", "nonsense", status=2)
         host.command("retry", "--forget", failed["id"])
 
         assert host.status() == []
@@ -361,9 +355,6 @@ class TestFailed:
 
         host.command("retry", failed["id"])
         assert body_of(client, container) == NEW
-
-    def test_what_is_not_there_is_a_usage_error(self, host: Host) -> None:
-        assert "no such upload" in host.command("retry", "nonsense", status=2)
 
 
 class TestUnmounting:
