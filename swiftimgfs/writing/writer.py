@@ -6,9 +6,7 @@ descriptor and sometimes before the last write, so a commit can be followed by m
 and another commit.
 
 Each cell that is written goes its own way: its upload starts when it is left behind, when
-memory is short, or at the commit, in a task of the mount; the failure of that is a value,
-kept until somebody who can tell an application asks. A cell that was written again in the
-meantime is uploaded again, and the first object is deleted.
+memory is short, or at the commit.
 
 State: clean (Swift has all of it) or dirty; a commit that failed can be tried again, its
 bytes are kept. Once a write was refused the image has a gap that nobody will fill: it is
@@ -24,33 +22,29 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Extent, Inline, Layout, Stored, Zeros
+from swiftimgfs.layout import Layout, Stored
 from swiftimgfs.store.image_store import metadata_headers
 from swiftimgfs.store.records import OBJECT_META
 from swiftimgfs.writing.body import payload_of
+from swiftimgfs.writing.cell_uploads import CellUploads
 from swiftimgfs.writing.commit import Committed, Committer
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.dirty_image import DirtyImage
 from swiftimgfs.writing.hooks import STALE_METADATA
 from swiftimgfs.writing.recipe import pieces_of, rows_of
 from swiftimgfs.writing.spool import SpoolFile
-from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
     from swiftimgfs.store.image_store import StoredImage
-    from swiftimgfs.store.large_objects import Segment
-    from swiftimgfs.writing.cells import Cell, Run
     from swiftimgfs.writing.hooks import JournalEntry
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
 
-# What is fetched at a time of a segment that is partly written.
-PIECE: Final = 4 * 1024 * 1024
 # Of the connections: with fewer uploads on their way, who has no memory left goes on in the
 # spool instead of waiting.
 ENOUGH_UPLOADS: Final = 0.5
@@ -97,8 +91,7 @@ class ImageWriter:
         self._refused: errors.SwiftImgFsError | None = None
         self._failure: errors.SwiftImgFsError | None = None  # of the last commit
         self.is_wanted = False  # somebody asked for a commit, and none succeeded since
-        self._puts = 0
-        self._flying: set[Cell] = set()
+        self._uploads = CellUploads(parts, self._image, self._format, self._uploader, reader)
         self._lock = trio.Lock()  # writes and commits, one at a time, in the kernel's order
         parts.budget.enter(self)
 
@@ -225,7 +218,7 @@ class ImageWriter:
                 raise
             self._watch.written(offset, data)
             if offset >= frontier:
-                self._upload_behind(offset + len(data))
+                self._uploads.start_behind(offset + len(data))
         await self._watch.keep_up()
 
     async def truncate(self, size: int) -> None:
@@ -265,8 +258,7 @@ class ImageWriter:
         self._watch.close()
         self._image.begin(())
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
-            while self._flying:
-                await self._parts.budget.freed()
+            await self._uploads.settled()
         await self._committer.abandon()
         self._spool.close()
 
@@ -278,8 +270,7 @@ class ImageWriter:
         if self._refused is not None or not self._is_dirty:
             return False
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
-            while self._flying:
-                await self._parts.budget.freed()
+            await self._uploads.settled()
         reason = self._failure or errors.StoreUnavailableError("it was not committed")
         try:
             self._image.spill()
@@ -321,104 +312,8 @@ class ImageWriter:
         idle = [c for c in self._image.cells if not c.is_waiting and c.failure is None]
         if not idle:
             return False
-        self._start(min(idle, key=lambda cell: cell.touched))
+        self._uploads.start(min(idle, key=lambda cell: cell.touched))
         return True
-
-    # ── uploads ────────────────────────────────────────────────────────────────────────
-
-    def _upload_behind(self, frontier: int) -> None:
-        """Start the uploads of what a writer in order has left behind.
-
-        Not of an image that is small as yet: it will be one object if it stays so.
-        """
-        is_started = self._puts > 0 or bool(self._flying)
-        if not self._format.is_large(self.size, is_started=is_started):
-            return
-        for cell in self._image.cells:
-            if cell.end > frontier:
-                return
-            if not cell.is_waiting and not cell.uploads and self._is_ours(cell):
-                self._start(cell)
-
-    def _is_ours(self, cell: Cell) -> bool:
-        return not any(isinstance(e.source, Stored) for e in self._image.content(cell))
-
-    def _start(self, cell: Cell) -> None:
-        cell.is_waiting = True
-        cell.failure = None
-        cell.number = self._puts
-        self._puts += 1
-        self._flying.add(cell)
-        self._parts.budget.uploads += 1
-        self._parts.nursery.start_soon(self._upload, cell)
-
-    async def _upload(self, cell: Cell) -> None:
-        try:
-            async with self._parts.slots:
-                await self._upload_now(cell)
-        except errors.SwiftImgFsError as failure:
-            log.warning("segment not stored image=%s reason=%s", self.name, failure)
-            cell.failure = failure
-        finally:
-            cell.is_waiting = cell.is_frozen = False
-            self._flying.discard(cell)
-            self._parts.budget.uploads -= 1
-            self._parts.budget.wake()
-
-    async def _upload_now(self, cell: Cell) -> None:
-        missing = sum(e.size for e in self._image.content(cell) if isinstance(e.source, Stored))
-        async with self._parts.budget.completing(missing):
-            if cell not in self._image.cells:
-                return
-            cell.is_frozen = True
-            cell.uploads += 1
-            changes, extents = cell.changes, self._image.content(cell)
-            segments: list[Segment] = []
-            try:
-                pieces = [
-                    await self._stored(cell, run, segments) for run in self._image.runs(extents)
-                ]
-                is_stale = cell not in self._image.cells or cell.changes != changes
-            except errors.SwiftImgFsError:
-                await self._drop(segments)
-                raise
-            if is_stale:
-                await self._drop(segments)
-            else:
-                self._image.settled(cell, pieces)
-
-    async def _stored(
-        self, cell: Cell, run: Run, segments: list[Segment]
-    ) -> tuple[int, Stored | Zeros]:
-        """Store one run of a cell, unless it is zeros; return it as a piece of a layout."""
-        if run.is_zero:
-            return run.size, Zeros()
-        number = cell.number
-        if segments:
-            number = self._puts
-            self._puts += 1
-        extents = await self._completed(run.extents)
-        place = await self._format.place(run.start, number)
-        segment = await self._uploader.put(place, extents, self._format.segment_headers)
-        segments.append(segment)
-        return run.size, stored_segment(segment)
-
-    async def _drop(self, segments: list[Segment]) -> None:
-        await self._uploader.drop([(s.container, s.name) for s in segments])
-
-    async def _completed(self, extents: Sequence[Extent]) -> list[Extent]:
-        """Return extents with the bytes themselves where they were in Swift only."""
-        completed = []
-        for extent in extents:
-            if not isinstance(extent.source, Stored):
-                completed.append(extent)
-                continue
-            layout = Layout([(extent.size, extent.source)])
-            for at in range(0, extent.size, PIECE):
-                data = await self._reader.read(layout, at, min(PIECE, extent.size - at))
-                kept = Inline(memoryview(bytes(data)))
-                completed.append(Extent(extent.offset + at, len(data), kept))
-        return completed
 
     async def _make_room(self, size: int, *, is_in_order: bool) -> None:
         """Wait until `size` bytes more may wait for Swift."""
@@ -440,9 +335,9 @@ class ImageWriter:
 
     def _raise_upload_failure(self) -> None:
         """Tell an application at once that what it goes on to write will not be stored."""
-        for cell in self._image.cells:
-            if cell.failure is not None:
-                raise cell.failure
+        failure = self._uploads.failure()
+        if failure is not None:
+            raise failure
 
     def _raise_refused(self) -> None:
         if self._refused is not None:
@@ -454,14 +349,14 @@ class ImageWriter:
         if not self._format.is_large(self.size, is_started=self._is_started()):
             return await self._commit_plain()
         self._image.touch_unnamed()
-        await self._upload_all()
+        await self._uploads.finish()
         headers = await self._final_headers()
         committed = await self._committer.put_large(self._image.rows(), self.layout(), headers)
         self._image.begin(committed.image.layout.extents)
         return committed
 
     async def _commit_plain(self) -> Committed:
-        extents = await self._completed(self._image.extents.extents)
+        extents = await self._uploads.completed(self._image.extents.extents)
         headers = await self._final_headers()
         committed = await self._committer.put_plain(payload_of(extents), headers)
         if any(isinstance(e.source, Stored) for e in self._image.extents.extents):
@@ -481,21 +376,7 @@ class ImageWriter:
                 if (source.container, source.object) != own:
                     return True
                 in_own += extent.size
-        return bool(self._flying) or in_own > self._format.plan.segment_size
-
-    async def _upload_all(self) -> None:
-        """Return when Swift has every byte."""
-        for cell in self._image.cells:
-            cell.failure = None
-        while len(self._image.cells) or self._flying:
-            failure = next((c.failure for c in self._image.cells if c.failure), None)
-            if failure is not None and not self._flying:
-                raise failure
-            if failure is None:
-                for cell in self._image.cells:
-                    if not cell.is_waiting:
-                        self._start(cell)
-            await self._parts.budget.freed()
+        return bool(self._uploads.flying) or in_own > self._format.plan.segment_size
 
     async def _final_headers(self) -> dict[str, str]:
         """Return what is sent with the image: nothing that other bytes had."""

@@ -38,5 +38,4 @@ def parts_of(image) -> list[str]:
 
 async def settled(writer):
     """Return when no upload of the writer is on its way."""
-    while writer._flying:
-        await writer._parts.budget.freed()
+    await writer._uploads.settled()

@@ -91,7 +91,10 @@ def test_any_history_of_changes_reads_like_plain_bytes(steps):
 def test_what_is_counted_is_what_is_there(steps):
     image, _ = begun()
     for kind, where, data in steps:
-        sources = {"memory": Inline(memoryview(data)), "spool": Spooled(MemoryFile(), where)}
+        sources: dict[str, Source] = {
+            "memory": Inline(memoryview(data)),
+            "spool": Spooled(MemoryFile(), where),
+        }
         if kind == "truncate":
             image.truncate(where)
         else:

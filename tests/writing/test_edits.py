@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -23,6 +24,9 @@ from tests.support.writers import (
     stored,
     write_all,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RANDOM = random.Random(7).randbytes(6 * SEGMENT)
 
@@ -46,7 +50,7 @@ async def read_all(writer, content) -> bytes:
     while True:
         changes = writer.changes
         try:
-            read = await content(writer.layout())
+            read: bytes = await content(writer.layout())
         except errors.ImageChangedError:
             assert writer.changes != changes
             continue
@@ -364,9 +368,9 @@ class KeepingEntry(NoJournalEntry):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept = None
+        self.kept: tuple[dict[str, object], Path | None, str, bool] | None = None
 
-    async def keep(self, recipe, spool, reason, errno_name="EIO", *, is_told=True) -> bool:
+    async def keep(self, recipe, spool, reason, errno_name="EIO", *, is_told=True):
         moved = spool.rename(spool.with_name("kept")) if spool else None
         self.kept = json.loads(json.dumps(recipe)), moved, errno_name, is_told
         return True
@@ -411,7 +415,9 @@ async def test_what_could_not_be_committed_is_kept_and_sent_again(
     assert await writer.keep()
     await writer.close()
     faulty.control.clear()
+    assert journal.entry.kept is not None
     recipe, spool, errno_name, is_told = journal.entry.kept
+    assert spool is not None
     before = spool.read_bytes()
     again = await ImageWriter.resumed(
         shared, recipe, spool, journal.entry, ImageReader(fetcher)
