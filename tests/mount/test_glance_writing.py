@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import os
 import random
 import uuid
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from tests.support.glance import GLANCE_MB, GlanceOptions, GlanceStore
 from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.mount
 
@@ -173,3 +175,133 @@ def test_what_is_stored_glance_reads_and_deletes(
     glance.delete(location)
 
     assert account.objects("glance", image_id) == {}
+
+
+# ── what differs from the driver, because it only makes new images ─────────────────────
+
+
+def glance_deletes(glance: GlanceStore, account: Account, name: str) -> bool:
+    """Have Glance delete an image; return whether nothing of it is left."""
+    before = account.names("glance")
+    parts = [other for other in before if name in other]
+    glance.delete(f"swift+config://ref1/glance/{name}")
+    return parts != [] and not [other for other in account.names("glance") if name in other]
+
+
+def test_an_image_is_guarded_from_when_it_is_closed(mount: Mounted, image_id: str) -> None:
+    path = mount.path / "glance" / image_id
+    path.write_bytes(random_bytes(3 * GLANCE_MB))
+
+    for change in (
+        lambda: path.open("r+b"),
+        lambda: path.open("ab"),
+        lambda: os.truncate(path, 0),
+        lambda: path.chmod(0o600),
+        lambda: os.utime(path, (1, 1)),
+        lambda: os.setxattr(path, "user.swift.meta.img_signature", b"x"),
+    ):
+        with pytest.raises(PermissionError):
+            change_and_close(change)
+
+    assert path.read_bytes() == random_bytes(3 * GLANCE_MB)
+    path.unlink()
+
+
+def change_and_close(change: Callable[[], object]) -> None:
+    opened = change()
+    if isinstance(opened, io.IOBase):
+        with opened as file:
+            file.write(b"x")
+
+
+def test_what_somebody_sets_is_stored_with_the_image(
+    account: Account, mount: Mounted, image_id: str
+) -> None:
+    with (mount.path / "glance" / image_id).open("wb") as file:
+        file.write(random_bytes(2 * GLANCE_MB))
+        os.fchmod(file.fileno(), 0o640)
+        os.utime(file.fileno(), (12, 34))
+
+    headers, _ = account.object("glance", image_id)
+    assert headers["x-object-meta-mode"] == "0640"
+    assert headers["x-object-meta-mtime"] == "34.000000000"
+
+
+def test_an_image_of_glance_is_edited_and_stays_glances(
+    glance: GlanceStore, account: Account, mount: Mounted, owner: Mounted, image_id: str
+) -> None:
+    """Who has it open meanwhile reads it to its end, or is told."""
+    data = random_bytes(3 * GLANCE_MB + 5)
+    glance.add(image_id, data)
+    with (mount.path / "glance" / image_id).open("rb", buffering=0) as reader:
+        start = reader.read(1000)
+        with (owner.path / "glance" / image_id).open("r+b") as writer:
+            writer.seek(2 * GLANCE_MB)
+            writer.write(b"changed")
+        with contextlib.suppress(OSError):
+            while piece := reader.read(100_000):
+                start += piece
+
+    assert data.startswith(start)
+    changed = data[: 2 * GLANCE_MB] + b"changed" + data[2 * GLANCE_MB + 7 :]
+    location = f"swift+config://ref1/glance/{image_id}"
+    assert b"".join(glance.get(location)) == changed
+    assert (mount.path / "glance" / image_id).read_bytes() == changed
+    assert os.getxattr(mount.path / "glance" / image_id, "user.swift.manifest") == b"dlo"
+    assert not [name for name in account.names("glance") if name.startswith(f"{image_id}-")]
+    shown = os.listdir(mount.path / "glance")
+    assert [name for name in shown if image_id in name] == [image_id]
+    assert glance_deletes(glance, account, image_id)
+
+
+def test_what_was_synced_stays_as_it_is_while_more_is_written(
+    glance: GlanceStore, account: Account, mount: Mounted, image_id: str
+) -> None:
+    first, more = random_bytes(2 * GLANCE_MB + 100), random_bytes(2 * GLANCE_MB + 1)
+    with (mount.path / "glance" / image_id).open("wb", buffering=0) as file:
+        file.write(first)
+        os.fsync(file.fileno())
+        file.write(more)
+        assert account.client.get_object("glance", image_id)[1] == first
+    location = f"swift+config://ref1/glance/{image_id}"
+
+    assert b"".join(glance.get(location)) == first + more
+    assert glance_deletes(glance, account, image_id)
+
+
+def test_an_image_that_was_made_empty_first_is_right(
+    glance: GlanceStore, account: Account, owner: Mounted, image_id: str
+) -> None:
+    """As `qemu-img convert` does, and `touch`."""
+    path, data = owner.path / "glance" / image_id, random_bytes(3 * GLANCE_MB)
+    path.touch()
+
+    path.write_bytes(data)
+
+    assert b"".join(glance.get(f"swift+config://ref1/glance/{image_id}")) == data
+    assert glance_deletes(glance, account, image_id)
+
+
+def test_files_that_begin_with_each_others_names_are_each_their_own(mount: Mounted) -> None:
+    names = ["ubuntu", "ubuntu-", "ubuntu-00001", "ubuntu-22.04.img"]
+    images = {name: random_bytes(2 * GLANCE_MB + number) for number, name in enumerate(names)}
+    for name, data in images.items():
+        (mount.path / "images" / name).write_bytes(data)
+
+    for name, data in images.items():
+        assert (mount.path / "images" / name).read_bytes() == data
+    assert sorted(os.listdir(mount.path / "images")) == names
+    (mount.path / "images" / "ubuntu").unlink()
+    assert (mount.path / "images" / "ubuntu-00001").read_bytes() == images["ubuntu-00001"]
+
+
+def test_a_renamed_image_is_read_and_deleted_by_glance(
+    glance: GlanceStore, account: Account, mount: Mounted, image_id: str
+) -> None:
+    """As `rsync` makes it: under another name first."""
+    data = random_bytes(3 * GLANCE_MB)
+    (mount.path / "glance" / f".{image_id}.x").write_bytes(data)
+    (mount.path / "glance" / f".{image_id}.x").rename(mount.path / "glance" / image_id)
+
+    assert b"".join(glance.get(f"swift+config://ref1/glance/{image_id}")) == data
+    assert glance_deletes(glance, account, image_id)
