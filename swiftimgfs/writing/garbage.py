@@ -1,7 +1,8 @@
 """What was replaced or removed, on its way out: now, or after it was kept for a while.
 
-Every deletion has an entry in the journal that ends with it. When the mount ends first, or
-Swift cannot be reached, the entry stays, and the next mount of the account goes on.
+What Swift does not delete now is tried again in the background, for as long as the mount
+lives. Every deletion has an entry in the journal that ends with it: when the mount ends
+first, the entry stays, and the next mount of the account goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_WAIT: Final = 10.0  # seconds, doubling, before what failed is tried again
+LONGEST_WAIT: Final = 600.0
+
 
 class Entry(Protocol):
     """The journal's entry of a deletion."""
@@ -40,9 +44,21 @@ class Garbage:
     """Deletes for one mount."""
 
     def __init__(
-        self, store: ImageStore, nursery: trio.Nursery, keep_seconds: float = 0.0
+        self,
+        store: ImageStore,
+        nursery: trio.Nursery,
+        keep_seconds: float = 0.0,
+        first_wait: float = FIRST_WAIT,
     ) -> None:
-        """Delete from `store`; `nursery` runs what is deleted `keep_seconds` later."""
+        """Delete from a store.
+
+        Args:
+            store: Where objects are.
+            nursery: Runs what is deleted later.
+            keep_seconds: How long what was replaced or removed stays.
+            first_wait: Seconds until what could not be deleted is tried again.
+        """
+        self._first_wait: Final = first_wait
         self._store: Final = store
         self._nursery: Final = nursery
         self._keep_seconds: Final = keep_seconds
@@ -68,7 +84,23 @@ class Garbage:
         await self._delete(objects, entry)
 
     async def _delete(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+        left = await self._delete_once(objects, entry)
+        if left:
+            self._nursery.start_soon(self._try_again, left, entry)
+
+    async def _delete_once(
+        self, objects: Sequence[ObjectName], entry: Entry | None
+    ) -> list[ObjectName]:
+        """Delete objects; return those that may go later. What is refused is for gc."""
         undeleted = await delete_objects(self._store, objects)
-        # Trying what is refused again at each mount would help nobody: that is for gc.
-        if entry is not None and not any(u.is_worth_another_try for u in undeleted):
+        left = [(u.container, u.name) for u in undeleted if u.is_worth_another_try]
+        if entry is not None and not left:
             await entry.finished()
+        return left
+
+    async def _try_again(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+        wait = self._first_wait
+        while objects:
+            await trio.sleep(wait)
+            objects = await self._delete_once(objects, entry)
+            wait = min(wait * 2, LONGEST_WAIT)
