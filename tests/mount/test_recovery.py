@@ -272,6 +272,23 @@ class TestKilled:
             assert not copying.is_alive()
 
 
+def test_what_was_replaced_can_be_kept_for_a_while_and_goes_after_a_remount_too(
+    host: Host, container: str, client
+) -> None:
+    with host.mounted(f"{OPTIONS},keep_replaced=4") as running:
+        (running.path / container / "x").write_bytes(OLD)
+        (running.path / container / "x").write_bytes(NEW)
+        assert len(names_in(client, f"{container}_segments")) == 7
+        assert [u["state"] for u in host.status()] == ["deleting"]
+    assert len(names_in(client, f"{container}_segments")) == 7
+
+    with host.mounted():
+        host.wait_until_nothing_waits()
+
+    assert len(names_in(client, f"{container}_segments")) == 4
+    assert body_of(client, container) == NEW
+
+
 class TestFailed:
     """Uploads that failed while somebody waited for them."""
 
