@@ -102,7 +102,6 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "signature_certificates",
-        sample_default="/etc/swiftimgfs/certificates",
         help="Directory of the certificates, <UUID>.pem, that signatures of images are"
         " verified with.",
     ),
