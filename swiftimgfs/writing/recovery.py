@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 4  # uploads that are looked after; those that wait do not count
 LOOKS: Final = 3  # at an image that changes while it is looked at
+STRANGERS_AFTER: Final = 300.0  # seconds; clocks differ, and a PUT is tried again
 OLD_IMAGE: Final = "the image is as it was before"
 NEW_IMAGE: Final = "the image was stored"
 
@@ -198,14 +199,14 @@ class Recovery:
         await trio.sleep(max(0.0, record.delete_after - time.time()))
         deleted = 0
         if record.state is State.UPLOADING and record.recipe is None:
-            deleted += await self._delete_uploaded(record)
-        sight = await self._look(record)
+            deleted += await self._delete_uploaded(found)
+        sight = await self._look(found)
         if not sight.is_final(record) and (wait := self._unsettled_seconds(record)) > 0:
             log.info(
                 "waiting for what Swift may still do image=%s wait=%.0f s", record.image, wait
             )
             await trio.sleep(wait)
-            sight = await self._look(record)
+            sight = await self._look(found)
         stored = _stored(record, sight)
         if stored is None and record.recipe is not None:
             await self._keep_again(session, found)
@@ -250,9 +251,9 @@ class Recovery:
                 with contextlib.suppress(errors.NotFoundError):
                     await self._store.delete_object(*source)
 
-    async def _delete_uploaded(self, record: UploadRecord) -> int:
+    async def _delete_uploaded(self, found: Found) -> int:
         """Delete what no manifest can name yet; what comes later is looked for again."""
-        sight = await self._look(record)
+        sight = await self._look(found)
         return await self._delete(sight.not_named(sight.uploaded))
 
     async def _delete(self, objects: Collection[ObjectName]) -> int:
@@ -275,20 +276,35 @@ class Recovery:
         await on_disk(self._compute, keep)
         log.info("recovered image=%s outcome=%s", record.image, "kept for swiftimgfs retry")
 
-    async def _look(self, record: UploadRecord) -> Sight:
+    async def _look(self, found: Found) -> Sight:
+        record = found.record
         async with self._turns:
-            uploaded, times = set(record.objects), []
+            uploaded: dict[ObjectName, int] = {}
             for container, prefix in record.places:
-                try:
-                    rows = await self._newest.list_all(container, prefix)
-                except errors.NotFoundError:
-                    continue
-                uploaded |= {(container, row.name) for row in rows}
-                times += [row.last_modified_ns for row in rows]
-            # Of what is known by name alone nobody knows when it was stored.
-            oldest_ns = min(times) if times and not record.objects else 0
+                uploaded |= await self._listed(container, prefix)
+            uploaded |= await self._known_by_name(found)
             image = await image_now(self._newest, record.container, record.name)
-            return Sight(image, frozenset(uploaded), oldest_ns)
+            return Sight(image, frozenset(uploaded), min(uploaded.values(), default=0))
+
+    async def _known_by_name(self, found: Found) -> dict[ObjectName, int]:
+        """Return what the upload stored under names that are not its own alone.
+
+        What was stored there long after the last of it was noted is somebody else's: Glance
+        gives the segments of an image the same names whoever uploads it again.
+        """
+        names = frozenset(found.record.objects)
+        latest_ns = int((found.noted + self._settle_seconds + STRANGERS_AFTER) * 1e9)
+        there: dict[ObjectName, int] = {}
+        for container, prefix in {(c, n.rstrip("0123456789")) for c, n in names}:
+            there |= await self._listed(container, prefix)
+        return {n: when for n, when in there.items() if n in names and when <= latest_ns}
+
+    async def _listed(self, container: str, prefix: str) -> dict[ObjectName, int]:
+        try:
+            rows = await self._newest.list_all(container, prefix)
+        except errors.NotFoundError:
+            return {}
+        return {(container, row.name): row.last_modified_ns for row in rows}
 
 
 def _stored(record: UploadRecord, sight: Sight) -> Attempt | None:

@@ -69,12 +69,14 @@ class Found:
         path: Its directory.
         is_owned: Whether somebody is at work on it.
         sent: Bytes that were given to Swift so far.
+        noted: When the record was written.
     """
 
     path: Path
     record: UploadRecord
     is_owned: bool = False
     sent: int = 0
+    noted: float = 0.0
 
     @property
     def spool(self) -> Path | None:
@@ -316,13 +318,14 @@ def sync_directory(path: Path) -> None:
 
 def _read_upload(path: Path, *, is_owned: bool = False) -> Iterator[Found | Damaged]:
     try:
+        noted = (path / JOURNAL).stat().st_mtime
         record = parse_record((path / JOURNAL).read_bytes())
     except FileNotFoundError:
         return  # being made, or being removed
     except (OSError, DamagedRecordError) as exc:
         yield Damaged(path, str(exc))
         return
-    yield Found(path, record, is_owned, _progress(path))
+    yield Found(path, record, is_owned, _progress(path), noted)
 
 
 def _progress(path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -189,6 +190,18 @@ class TestUploading:
         await recover(settle=0)
 
         assert names_in(client, "c") == ["bystander"]
+
+    async def test_what_somebody_else_stores_under_the_same_name_stays(
+        self, client, entry, recover, dead
+    ) -> None:
+        await entry.uploading("c", "id-00001")
+        journal = dead.path / entry.token / "journal"
+        os.utime(journal, (time.time() - 1000, time.time() - 1000))
+        client.put_object("c", "id-00001", b"of another host, an hour later")
+
+        await recover(settle=0)
+
+        assert names_in(client, "c") == ["id-00001"]
 
     async def test_what_the_image_names_stays_whatever_the_journal_says(
         self, client, entry, recover
@@ -621,16 +634,21 @@ class TestGarbage:
         assert names_in(client) == []
         assert uploads_in(state) == []
 
-    async def test_what_may_go_later_stays_in_the_journal(
-        self, client, store, entry, state, faulty, nursery
+    async def test_what_may_go_later_stays_in_the_journal_and_is_tried_again(
+        self, client, store, entry, state, faulty
     ) -> None:
-        put_segments(client, "image/slo/old/", b"old0")
-        faulty.control.inject(Fault(method="DELETE", status=503, count=None))
+        put_segments(client, "image/slo/old/", b"old0", b"old1")
+        faulty.control.inject(Fault(method="DELETE", target="0000$", status=503, count=2))
+        objects = [("s", f"image/slo/old/0000000{number}") for number in (0, 1)]
 
-        garbage = Garbage(store, nursery)
-        await garbage.discard([("s", "image/slo/old/00000000")], entry)
+        async with trio.open_nursery() as nursery:
+            garbage = Garbage(store, nursery, first_wait=0.2)
+            await garbage.discard(objects, entry)
+            assert len(uploads_in(state)) == 1
+            assert names_in(client) == ["image/slo/old/00000000"]
 
-        assert len(uploads_in(state)) == 1
+        assert names_in(client) == []
+        assert uploads_in(state) == []
 
     async def test_what_is_refused_is_for_gc(
         self, client, store, entry, state, faulty, nursery
