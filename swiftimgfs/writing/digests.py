@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ALGORITHMS: Final = frozenset(n for n in hashlib.algorithms_guaranteed if "shake" not in n)
 # A thread costs 80 µs, 1 MiB of SHA-256 550 µs.
 BATCH: Final = 4 * 1024 * 1024
-LARGEST_BATCH: Final = 32 * 1024 * 1024  # what a commit waits for when it comes in between
+LARGEST_BATCH: Final = 16 * 1024 * 1024  # what a commit waits for when it comes in between
 
 
 class Hash(Protocol):

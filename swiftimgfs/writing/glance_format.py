@@ -74,7 +74,9 @@ class GlanceFormat:
 
     def is_large(self, size: int, *, is_started: bool) -> bool:
         """Return whether an image is stored in segments, or as a manifest without any."""
-        return is_started or size >= self._options.large_object_size or size == 0
+        if size == 0:
+            return is_image_id(self._uploader.name)  # else it is somebody's empty file
+        return is_started or size >= self._options.large_object_size
 
     async def place(self, start: int, number: int) -> ObjectName:  # noqa: ARG002  # SLOs' way
         """Return where the segment that begins at `start` goes.

@@ -196,6 +196,13 @@ async def test_an_empty_image_is_a_manifest_of_nothing(open_writer, world):
     )
 
 
+async def test_an_empty_file_is_no_image_of_glance(open_writer, world):
+    await open_writer(name="notes").commit()
+
+    info = await world.store.head_image(world.container, "notes")
+    assert (world.stored("notes"), info.manifest) == (b"", None)
+
+
 async def test_an_image_that_does_not_fit_here_is_stored_as_one_of_unknown_size(
     open_writer, world
 ):
