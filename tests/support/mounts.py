@@ -52,12 +52,6 @@ def mounted(
         subprocess.run(unmount, check=False, stderr=subprocess.DEVNULL)
 
 
-def recover(directory: Path, environ: Mapping[str, str], options: str = "") -> None:
-    """Mount once more and leave: what an earlier mount left behind is finished or removed."""
-    with mounted(directory, environ, options):
-        pass
-
-
 def run(*arguments: object, status: int = 0) -> str:
     """Run a tool; return what it prints, and insist on its exit status."""
     return _finished(*arguments, status=status).stdout

@@ -31,7 +31,7 @@ def sides(tmp_path: Path, mounted: type[Side] = Side) -> tuple[Side, Side]:
 
 
 def test_two_local_disks_have_the_same_history(tmp_path: Path) -> None:
-    steps = history(1, 3000, SEGMENT)
+    steps = history(2, 3000, SEGMENT)
 
     live(steps, *sides(tmp_path))
 
