@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OURS = "swiftimgfs"
 OURS_UNVERIFIED = "swiftimgfs verify=off"
+OURS_UNHASHED = "swiftimgfs hashing_algo=none"  # peers keep no digest of a whole image
 RCLONE = "rclone"
 RCLONE_STREAM = "rclone stream"
 RCLONE_FULL = "rclone full"
@@ -135,7 +136,7 @@ def _ours(
 ) -> Iterator[subprocess.Popen[bytes]]:
     options = [f"log_file={place / 'mount.log'}", *([] if is_writable else ["ro"])]
     options += [f"cacert={endpoint.ca_file}"] if endpoint.ca_file else []
-    options += ["verify=off"] if peer == OURS_UNVERIFIED else []
+    options += [peer.partition(" ")[2]] if " " in peer else []
     arguments = ["env:", str(place / "mnt"), "-o", ",".join(options)]
     environ = {name: value for name, value in os.environ.items() if name[:3] != "OS_"}
     environ |= st_variables(endpoint) | {"XDG_STATE_HOME": str(place / "state")}

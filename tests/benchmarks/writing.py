@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.images import MIB, PLAIN, QCOW2, SCATTERED, SPARSE
 from tests.benchmarks.jobs import BLOCK, JOB_SECONDS
-from tests.benchmarks.peers import OURS, RCLONE, RCLONE_WRITING, SWIFT_UPLOAD
+from tests.benchmarks.peers import OURS, OURS_UNHASHED, RCLONE, RCLONE_WRITING, SWIFT_UPLOAD
 from tests.benchmarks.processes import ToolError, run, run_all
 from tests.benchmarks.servers import SWALLOW, SWIFT
 
@@ -149,7 +149,7 @@ def is_same_disk(image: Image, directory: Path) -> None:
 
 # ── the jobs ──────────────────────────────────────────────────────────────────────────
 
-_ALL = (OURS, *RCLONE_WRITING, SWIFT_UPLOAD)
+_ALL = (OURS, OURS_UNHASHED, *RCLONE_WRITING, SWIFT_UPLOAD)
 
 WRITING_JOBS = (
     WritingJob("write", SWIFT, PLAIN, dd, _ALL),
