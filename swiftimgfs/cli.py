@@ -10,7 +10,7 @@ import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from swiftimgfs.commands import check, demo, mount, verify
+from swiftimgfs.commands import check, demo, gc, mount, retry, status, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     version = metadata.version("swiftimgfs")
     parser.add_argument("--version", action="version", version=f"swiftimgfs {version}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in (mount, check, verify, demo):
+    for verb in (mount, check, verify, status, retry, gc, demo):
         verb.add_parser(subparsers)
     return parser
 

@@ -88,6 +88,16 @@ class StoreFullError(SwiftImgFsError):
     errno = errno.ENOSPC
 
 
+class HostDiskError(SwiftImgFsError):
+    """This host's disk failed, where bytes wait for Swift or the journal is."""
+
+
+class HostFullError(HostDiskError):
+    """This host's disk has no room left (ENOSPC, EDQUOT)."""
+
+    errno = errno.ENOSPC
+
+
 class TooLargeError(SwiftImgFsError):
     """Larger than Swift stores in one piece or names in one manifest (HTTP 413)."""
 
@@ -116,6 +126,10 @@ class CorruptDataError(SwiftImgFsError):
     """Bytes and checksum disagree (HTTP 422, or an etag other than the one expected)."""
 
     is_transient = True
+
+
+class SignatureError(SwiftImgFsError):
+    """An image's signature is wrong, or cannot be verified: there is no such image."""
 
 
 class BusyError(SwiftImgFsError):
@@ -185,6 +199,13 @@ class NameTooLongError(SwiftImgFsError):
 def errno_of(failure: Exception) -> int:
     """Return the errno that tells an application of `failure`; EIO for what nobody expected."""
     return failure.errno if isinstance(failure, SwiftImgFsError) else errno.EIO
+
+
+def host_failure(exc: OSError, what: str) -> HostDiskError:
+    """Return what a system call on this host's disk failed with, naming `what`."""
+    is_full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+    kind = HostFullError if is_full else HostDiskError
+    return kind(f"{what}: {exc.strerror or exc}")
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,30 @@ class Inline:
         return Inline(self.data[count:]) if count else self
 
 
-Source = Stored | Zeros | Inline
+class LocalFile(Protocol):
+    """A file of this host that holds bytes of an image."""
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return `size` bytes from `position`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """Bytes that were written here and wait on this host's disk for Swift.
+
+    They are there only as long as the writer says so: see `ExtentMap.changes`.
+    """
+
+    file: LocalFile = field(repr=False)
+    position: int
+
+    def advance(self, count: int) -> Spooled:
+        """Return what follows the first `count` bytes."""
+        return Spooled(self.file, self.position + count) if count else self
+
+
+Source = Stored | Zeros | Inline | Spooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +115,20 @@ class Layout:
 
     __slots__ = ("_offsets", "extents", "size")
 
-    def __init__(self, pieces: Iterable[tuple[int, Source]]) -> None:
+    def __init__(
+        self,
+        pieces: Iterable[tuple[int, Source]] = (),
+        *,
+        extents: Sequence[Extent] | None = None,
+    ) -> None:
         """Lay `pieces`, each (size in bytes, source), one behind the other.
 
-        Pieces of no size are left out.
+        Pieces of no size are left out. Who has extents already, in order and without gap,
+        gives those.
         """
-        extents = []
-        end = 0
-        for size, source in pieces:
-            if size > 0:
-                extents.append(Extent(end, size, source))
-                end += size
-        self.extents: Final = tuple(extents)
-        self.size: Final = end
-        self._offsets: Final = [extent.offset for extent in extents]
+        self.extents: Final = tuple(_laid_out(pieces) if extents is None else extents)
+        self.size: Final = self.extents[-1].end if self.extents else 0
+        self._offsets: Final = [extent.offset for extent in self.extents]
 
     def __repr__(self) -> str:
         return f"<Layout {self.size} bytes in {len(self.extents)} extents>"
@@ -127,3 +150,11 @@ class Layout:
         """Yield the range as (size, source), ready to be laid out in another layout."""
         for piece in self.pieces(offset, size):
             yield piece.size, piece.source
+
+
+def _laid_out(pieces: Iterable[tuple[int, Source]]) -> Iterator[Extent]:
+    end = 0
+    for size, source in pieces:
+        if size > 0:
+            yield Extent(end, size, source)
+            end += size

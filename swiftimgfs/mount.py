@@ -8,11 +8,14 @@ directory makes a mirroring job delete everything.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import shutil
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -36,19 +39,30 @@ from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in
+from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
+from swiftimgfs.writing import hooks
+from swiftimgfs.writing.budget import DirtyBudget
+from swiftimgfs.writing.byte_watch import ImageWatches
+from swiftimgfs.writing.journal import Journal
+from swiftimgfs.writing.parts import WriteParts
+from swiftimgfs.writing.recovery import Recovery
+from swiftimgfs.writing.resumption import Resumption
+from swiftimgfs.writing.state_directory import StateDirectory
+from swiftimgfs.writing.upload_record import Owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from swiftimgfs.config.load import Config, StoreConfig
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.reading.chunks import RangeStore
     from swiftimgfs.store.records import AccountInfo
+    from swiftimgfs.writing.state_directory import Session
 
 log = logging.getLogger(__name__)
 
 LEAVING_SECONDS = 60.0
+SHOWING_SECONDS = 5.0  # between two lines about what an unmount waits for
 
 
 def run_mount(config: Config, ready: Callable[[str], None]) -> None:
@@ -56,7 +70,8 @@ def run_mount(config: Config, ready: Callable[[str], None]) -> None:
 
     `ready` is told what somebody should know about how we got in; mostly nothing.
 
-    SIGINT and SIGTERM unmount.
+    SIGINT and SIGTERM unmount once what is being committed is stored; the second one does
+    not wait for that.
 
     Raises:
         ConfigError: The source or an option makes no sense.
@@ -118,17 +133,26 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
     account = await store.connect()
     source = config.store.source
     await check_root(source.root, store)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    session = None if config.is_read_only else open_session(config, pool.storage_url)
+    with (
+        contextlib.nullcontext() if session is None else contextlib.closing(session),
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+    ):
         async with trio.open_nursery() as service:
-            filesystem = build_filesystem(config, pool, store, account, service)
+            fetcher = build_fetcher(config, pool, store, service)
+            writing = write_parts(config, pool, store, fetcher, service, session)
+            filesystem = build_filesystem(config, store, account, writing, fetcher)
             operations = ImageOperations(filesystem, config.presentation)
             place = config.mountpoint.resolve()  # later that would be a request to ourselves
             _attach(config, operations)
             service.start_soon(_raise_read_ahead, operations, place)
-            service.start_soon(_terminate_on, signals)
+            service.start_soon(_terminate_on, signals, filesystem, service)
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
+                if session is not None:
+                    recovery = recovery_of(config, pool, session, Resumption(writing, fetcher))
+                    service.start_soon(recovery.run)
                 await pyfuse3.main()
             finally:
                 with trio.move_on_after(LEAVING_SECONDS, shield=True):
@@ -152,26 +176,59 @@ def make_pool(config: StoreConfig) -> ConnectionPool:
     )
 
 
-def build_filesystem(
+def open_session(config: Config, account: str) -> Session:
+    """Return this mount's part of the state directory.
+
+    Raises:
+        ConfigError: The directory cannot be used, or is not ours alone.
+    """
+    owner = Owner(account, os.getpid(), str(config.mountpoint), config.arguments)
+    return StateDirectory(config.state_directory).open_session(owner)
+
+
+def write_parts(
     config: Config,
     pool: ConnectionPool,
     store: ImageStore,
-    account: AccountInfo,
+    fetcher: Fetcher,
     service: trio.Nursery,
-) -> ImageFilesystem:
-    """Return the parts of a mount, wired; `service` runs what outlives a request."""
-    inodes = InodeTable(config.store.source.root)
-    directories = Directories(store, config.freshness)
-    fetcher = _build_fetcher(config, pool, store, service)
-    files = OpenFiles(store, directories, inodes, fetcher, service, config.writing)
-    usage = AccountUsage(store, service, account)
-    view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
-    return ImageFilesystem(
-        store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants
+    session: Session | None,
+) -> WriteParts:
+    """Return what every writer of a mount shares; without a session nothing is journalled.
+
+    What waits for Swift has its memory from the fetcher's cache.
+    """
+    options = config.writing
+    journal: hooks.Journal = hooks.NoJournal()
+    if session is not None:
+        journal = Journal(session, pool.compute, most_kept=options.spool_size)
+    return WriteParts(
+        store,
+        service,
+        DirtyBudget(options.memory_limit, options.spool_size, fetcher.cache),
+        session.spool_directory if session else Path(tempfile.gettempdir()),
+        options,
+        journal=journal,
+        watches=ImageWatches(config.watching, pool.compute, service),
+        slots=trio.Semaphore(options.connections),
     )
 
 
-def _build_fetcher(
+def recovery_of(
+    config: Config, pool: ConnectionPool, session: Session, resumption: Resumption
+) -> Recovery:
+    """Return what goes on with what mounts of this account left when they died."""
+    return Recovery(
+        resumption.store,
+        session.state,
+        pool.storage_url,
+        pool.compute,
+        settle_seconds=config.store.retry.timeout * TIMEOUTS_IN_AN_EXCHANGE,
+        send_again=resumption.send_again,
+    )
+
+
+def build_fetcher(
     config: Config, pool: ConnectionPool, store: ImageStore, service: trio.Nursery
 ) -> Fetcher:
     """Return what reads: from memory, from the disk where there is a `cache_dir`, from Swift.
@@ -193,6 +250,24 @@ def _build_fetcher(
         store, cache, retry, pool.compute, is_on=config.is_verifying, keeper=writer
     )
     return Fetcher(first, cache, verifier, retry, service, connections=config.store.connections)
+
+
+def build_filesystem(
+    config: Config,
+    store: ImageStore,
+    account: AccountInfo,
+    writing: WriteParts,
+    fetcher: Fetcher,
+) -> ImageFilesystem:
+    """Return the parts of a mount, wired."""
+    inodes = InodeTable(config.store.source.root)
+    directories = Directories(store, config.freshness)
+    files = OpenFiles(store, directories, inodes, fetcher, writing)
+    usage = AccountUsage(store, writing.nursery, account)
+    view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
+    return ImageFilesystem(
+        store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants
+    )
 
 
 async def _check_account(store: ImageStore) -> None:
@@ -244,7 +319,28 @@ async def _raise_read_ahead(operations: ImageOperations, mountpoint: Path) -> No
     raise_read_ahead(mountpoint)
 
 
-async def _terminate_on(signals: AsyncIterator[int]) -> None:
+async def _terminate_on(
+    signals: AsyncIterator[int], filesystem: ImageFilesystem, service: trio.Nursery
+) -> None:
+    """Unmount at the first signal, when what somebody waits for is stored; at the second now.
+
+    What was not stored then is in the journal, and its bytes are with it.
+    """
+    is_leaving = False
     async for number in signals:
-        log.info("unmounting signal=%s", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if is_leaving:
+            log.warning("leaving at once, what is not stored is kept signal=%s", name)
+            service.cancel_scope.cancel()
+            return
+        log.info("unmounting signal=%s", name)
+        service.start_soon(_show_what_is_waited_for, filesystem)
         pyfuse3.terminate()
+        is_leaving = True
+
+
+async def _show_what_is_waited_for(filesystem: ImageFilesystem) -> None:
+    while waiting := filesystem.files.being_committed():
+        for path, size in waiting:
+            log.info("unmounting, waiting for an upload image=%s bytes=%d", path, size)
+        await trio.sleep(SHOWING_SECONDS)

@@ -110,7 +110,9 @@ def _mounted(mountpoint: Path, swift: EmbeddedSwift) -> Iterator[None]:
         "-o",
         f"segment_size={SEGMENT_SIZE},list_timeout=5,log_file=-",
     ]
-    mounted = start_mount(arguments, {**os.environ, **swift.environ()}, is_detached=False)
+    state = {"XDG_STATE_HOME": str(swift.directory / "state")}  # gone with the demonstration
+    environ = {**os.environ, **state, **swift.environ()}
+    mounted = start_mount(arguments, environ, is_detached=False)
     if not mounted.is_serving:
         raise errors.MountError(mounted.message)
     try:

@@ -28,6 +28,7 @@ from rich.text import Text
 
 from swiftimgfs import errors
 from swiftimgfs.commands.source import EXIT_FAILED, give_up, printable
+from swiftimgfs.config.settings import read_own_files
 from swiftimgfs.verification.plan import Digest
 from swiftimgfs.verification.verifier import JOBS, Report, Verdict, Verifier, failed
 
@@ -52,12 +53,14 @@ has, in memory or in its cache_dir, are not fetched again), and compared with
   the MD5 of each segment (of an SLO or a DLO), or of a plain image: its etag
   os_hash_algo and os_hash_value, and the MD5, that are kept with the image, if any
   --os-hash-value, which is what Glance shows as os_hash_value of an image
+  its signature, if it has Glance's four img_signature properties
 
 One line for each image:
   OK      everything compared is right, and that was every byte
-  WRONG   a digest differs: which, where, and what it is instead
+  WRONG   a digest differs: which, where, and what it is instead; or the signature does
   CANNOT  nothing is wrong, but of some bytes there is no digest to compare with: parts of
-          objects (SLO rows with a range), bytes in a manifest, a DLO in an SLO
+          objects (SLO rows with a range), bytes in a manifest, a DLO in an SLO; or there
+          are no certificates to verify a signature with
   FAILED  not all of it could be read, or it was replaced meanwhile. A mount that verifies by
           itself (verify=on) does not give what is wrong, but EIO; its log says which object
 
@@ -100,6 +103,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--os-hash-algo", metavar="NAME", help="by which algorithm (default: sha512)"
     )
     parser.add_argument(
+        "--signature-certificates",
+        metavar="DIRECTORY",
+        help="where the certificates, <UUID>.pem, of signed images are (default: as"
+        " swiftimgfs.conf says)",
+    )
+    parser.add_argument(
         "--jobs",
         "-j",
         metavar="N",
@@ -115,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         given = _given_digest(arguments)
         _check_mounted(arguments.paths)
-        return _verify(arguments.paths, given, arguments.jobs)
+        verifier = Verifier(arguments.jobs, _certificates(arguments))
+        return _verify(arguments.paths, given, verifier)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     except KeyboardInterrupt:
@@ -191,11 +201,19 @@ def _images_in(path: str) -> Iterator[Found]:
         yield from _images_in(name)
 
 
-def _verify(paths: Sequence[str], given: Digest | None, jobs: int) -> int:
+def _certificates(arguments: argparse.Namespace) -> Path | None:
+    """Return the directory of certificates that was given, else the configured one."""
+    given = arguments.signature_certificates or read_own_files().get("signature_certificates")
+    if given and not Path(given).is_dir():
+        raise errors.ConfigError(f"signature_certificates {given}: no such directory")
+    return Path(given) if given else None
+
+
+def _verify(paths: Sequence[str], given: Digest | None, verifier: Verifier) -> int:
     console = Console(highlight=False)
     started = time.monotonic()
     counts: Counter[Verdict] = Counter()
-    with _progress(console) as progress, contextlib.closing(Verifier(jobs)) as verifier:
+    with _progress(console) as progress, contextlib.closing(verifier):
         task = progress.add_task("looking for images", total=None)
         images = [image for path in paths for image in _images_in(path)]
         total = sum(image.size for image in images)

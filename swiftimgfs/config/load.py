@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.config.glance_options import GLANCE_MB
 from swiftimgfs.config.memory import default_memory_limit
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.config.source import Source, read_source
@@ -21,7 +22,9 @@ from swiftimgfs.store.auth import EndpointOptions, TransportOptions
 from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.request import RetryPolicy
-from swiftimgfs.writing.uploader import WriteOptions
+from swiftimgfs.writing.byte_watch import WatchOptions
+from swiftimgfs.writing.options import LargeObject, WriteOptions
+from swiftimgfs.writing.state_directory import default_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +55,9 @@ class Config:
         cache_size: Bytes of them.
         admin_tenants: Projects that every write ACL lets in.
         read_retry: How often a broken read is resumed.
+        watching: What is told of the bytes of an image that is written.
+        state_directory: Where the journal of uploads is, and what waits for Swift.
+        arguments: Source and options as they were given, for who has to log in again.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
@@ -70,6 +76,9 @@ class Config:
     read_retry: RetryPolicy
     is_verifying: bool
     writing: WriteOptions
+    watching: WatchOptions
+    state_directory: Path
+    arguments: tuple[str, ...]
 
 
 def load_store_config(
@@ -117,9 +126,11 @@ def load_config(
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
+    options = list(options)
     store, settings = load_store_config(source, options, config_file)
     memory = settings["memory_limit"] or default_memory_limit()
-    segment_size = settings["segment_size"]
+    large_object = LargeObject(settings["large_object"])
+    segment_size, large_object_size = _sizes(settings, large_object)
     return Config(
         store=store,
         mountpoint=Path(mountpoint).absolute(),
@@ -140,15 +151,70 @@ def load_config(
         view=_view(settings, store),
         read_retry=_read_retry(settings, store.retry),
         is_verifying=settings["verify"],
+        watching=_watching(settings),
+        state_directory=state_directory(settings),
+        arguments=_arguments(source, options, config_file),
         writing=WriteOptions(
+            large_object=large_object,
             segment_size=segment_size,
-            large_object_size=settings["large_object_size"] or segment_size,
-            dirty_limit=memory * 3 // 8,
+            large_object_size=large_object_size,
+            memory_limit=memory * 3 // 8,
+            spool_size=settings["spool_size"],
+            keep_replaced=settings["keep_replaced"],
+            connections=store.connections,
             allow_glance_writes=settings["allow_glance_writes"],
             last_writer_wins=settings["last_writer_wins"],
             naming=store.naming,
         ),
     )
+
+
+def state_directory(settings: Settings) -> Path:
+    """Return where the journal of uploads is, and what waits for Swift.
+
+    Raises:
+        ConfigError: There is no home directory to have it in.
+    """
+    given = settings["spool_dir"]
+    return Path(given).absolute() if given else default_directory()
+
+
+def _arguments(
+    source: str, options: Iterable[str], config_file: Path | None
+) -> tuple[str, ...]:
+    """Return what a command line would say; secrets are in none of it."""
+    text = f"@{Path(source[1:]).absolute()}" if source.startswith("@") else source
+    flags = [flag for option in options for flag in ("-o", option)]
+    flags += ["--config-file", str(config_file)] if config_file else []
+    return (text, *flags)
+
+
+def _sizes(settings: Settings, large_object: LargeObject) -> tuple[int, int]:
+    """Return the size of segments, and from which size on an image has some."""
+    if large_object is LargeObject.GLANCE:
+        return (
+            settings["swift_store_large_object_chunk_size"] * GLANCE_MB,
+            settings["swift_store_large_object_size"] * GLANCE_MB,
+        )
+    segment_size: int = settings["segment_size"]
+    return segment_size, settings["large_object_size"] or segment_size
+
+
+def _watching(settings: Settings) -> WatchOptions:
+    """Return which digest is stored with images, and where certificates are.
+
+    Glance keeps digests in its database, and its driver none in Swift.
+    """
+    algorithm: str | None = settings["hashing_algo"]
+    is_as_glance = settings["large_object"] == LargeObject.GLANCE.value
+    if algorithm == "none" or is_as_glance:
+        algorithm = None
+    if not settings["signature_certificates"]:
+        return WatchOptions(algorithm)
+    path = Path(settings["signature_certificates"]).absolute()  # the background is elsewhere
+    if not path.is_dir():
+        raise errors.ConfigError(f"signature_certificates {path}: no such directory")
+    return WatchOptions(algorithm, path)
 
 
 def _presentation(settings: Settings) -> Presentation:

@@ -11,6 +11,8 @@ from oslo_config import cfg, types
 
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
 from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask
+from swiftimgfs.writing.digests import ALGORITHMS
+from swiftimgfs.writing.options import LargeObject
 
 GROUP = "swiftimgfs"
 SMALLEST_SEGMENT = 4 * KIB
@@ -40,6 +42,18 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         ],
         help="What the mount's root shows.",
     ),
+    cfg.StrOpt(
+        "large_object",
+        default=LargeObject.SLO.value,
+        choices=[
+            (LargeObject.SLO.value, "a static large object of segments of segment_size"),
+            (
+                LargeObject.GLANCE.value,
+                "a dynamic large object as Glance's driver writes it, with its sizes and names",
+            ),
+        ],
+        help="How large images are stored.",
+    ),
     _option(
         "segment_size", Size(SMALLEST_SEGMENT), "Size of uploaded segments.", default="64M"
     ),
@@ -67,6 +81,24 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "How much of the disk they may take, of all mounts that use the directory.",
         default="10G",
     ),
+    _option(
+        "spool_size",
+        Size(SMALLEST_MEMORY),
+        "Bytes that may wait for Swift, in memory and on this host's disk.",
+        default="1G",
+    ),
+    cfg.StrOpt(
+        "spool_dir",
+        help="Directory of what waits for Swift, and of the journal of uploads; with XDG_STATE_HOME"
+        " set, the default is in there.",
+        sample_default="~/.local/state/swiftimgfs, of root /var/lib/swiftimgfs",
+    ),
+    _option(
+        "keep_replaced",
+        Seconds(),
+        "Seconds for which segments stay that an edit has replaced, for who reads them elsewhere.",
+        default="0",
+    ),
     _option("connections", Number(1), "Parallel requests to Swift.", default="8"),
     _option(
         "timeout",
@@ -75,6 +107,17 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default="60",
     ),
     _option("retries", Number(1), "Tries of one request.", default="5"),
+    cfg.StrOpt(
+        "hashing_algo",
+        default="sha256",
+        choices=["none", *sorted(ALGORITHMS)],
+        help="Digest that is stored with an image that was written in order.",
+    ),
+    cfg.StrOpt(
+        "signature_certificates",
+        help="Directory of the certificates, <UUID>.pem, that signatures of images are"
+        " verified with.",
+    ),
     cfg.StrOpt(
         "mtime",
         default="exact",

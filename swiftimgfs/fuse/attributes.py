@@ -38,9 +38,9 @@ class Presentation:
 
 
 def entry_attributes(
-    inode: Inode, size: int, presentation: Presentation
+    inode: Inode, size: int, allocated: int, presentation: Presentation
 ) -> pyfuse3.EntryAttributes:
-    """Return an inode as the kernel wants it; `size` in bytes."""
+    """Return an inode as the kernel wants it; `size` in bytes, and how many are no holes."""
     stored = stored_attributes(inode.metadata)
     is_directory = inode.kind is Kind.DIRECTORY
     default = (0o777 if is_directory else 0o666) & ~presentation.umask
@@ -52,7 +52,7 @@ def entry_attributes(
     entry.st_uid = presentation.uid if stored.uid is None else stored.uid
     entry.st_gid = presentation.gid if stored.gid is None else stored.gid
     entry.st_size = 0 if is_directory else size
-    entry.st_blocks = -(-entry.st_size // BLOCK)
+    entry.st_blocks = 0 if is_directory else -(-allocated // BLOCK)
     entry.st_blksize = PREFERRED_IO
     entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = inode.mtime_ns
     entry.entry_timeout = entry.attr_timeout = presentation.attr_timeout

@@ -89,7 +89,10 @@ class ImageOperations(pyfuse3.Operations):
         self.is_serving.set()
 
     def _attributes(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        return entry_attributes(inode, self._fs.files.size_of(inode), self._presentation)
+        files = self._fs.files
+        return entry_attributes(
+            inode, files.size_of(inode), files.stored_bytes_of(inode), self._presentation
+        )
 
     # ── names ──────────────────────────────────────────────────────────────────────────
 

@@ -66,3 +66,11 @@ def _number(text: str, *, base: int, largest: int) -> int | None:
     except ValueError:
         return None
     return number if 0 <= number <= largest else None
+
+
+def allocated_bytes(metadata: Mapping[str, str], size: int) -> int:
+    """Return how many bytes of a sparse image are stored; all `size` of any other."""
+    try:
+        return max(0, int(metadata.get("allocated", "")))
+    except ValueError:
+        return size

@@ -235,13 +235,17 @@ class Directories:
         found: set[str] = set()
 
         async def ask(container: str, candidate: ContainerRow) -> None:
-            has_objects, is_ours = candidate.object_count > 0, False
-            if not has_objects:  # which the account's listing says too late
-                info = await self._store.head_container(candidate.name)
-                has_objects, is_ours = info.object_count > 0, info.is_our_segment_container
-            has_segments = is_ours or (
-                has_objects and await self._has_segments_in(container, candidate.name)
-            )
+            may_have = candidate.object_count > 0  # or had: the account's listing lags
+            if may_have and await self._has_segments_in(container, candidate.name):
+                found.add(candidate.name)
+                return
+            info = await self._store.head_container(candidate.name)
+            if info.object_count == 0:
+                has_segments = info.is_our_segment_container
+            else:
+                has_segments = not may_have and await self._has_segments_in(
+                    container, candidate.name
+                )
             if has_segments:
                 found.add(candidate.name)
 

@@ -15,18 +15,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import trio
-
 from swiftimgfs import errors
-from swiftimgfs.model.attributes import AttributeChanges
+from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
-from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.model.versions import Versions, check_current
 from swiftimgfs.store.image_store import StoredImage, metadata_headers
-from swiftimgfs.writing.uploader import CLEAN_UP_SECONDS, DirtyBudget, Uploader, delete_objects
-from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
@@ -35,11 +31,11 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.writing.uploader import WriteOptions
+    from swiftimgfs.store.records import ImageInfo
+    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
-
-KEPT_ATTRIBUTES = ("mode", "uid", "gid")  # what a file keeps when it is written anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +57,14 @@ class OpenFiles:
         directories: Directories,
         inodes: InodeTable,
         fetcher: Fetcher,
-        nursery: trio.Nursery,
-        options: WriteOptions,
+        writing: WriteParts,
     ) -> None:
         self._store = store
-        self._directories = directories
         self._inodes = inodes
+        self._writing = writing
         self._fetcher = fetcher
-        self._nursery = nursery
-        self._options = options
-        self._budget = DirtyBudget(options.dirty_limit)
+        self._versions = Versions(store, directories, fetcher, writing)
         self._handles: HandleTable[FileHandle] = HandleTable()
-        self._current: dict[Inode, OpenImage] = {}
-        self._removed_open: dict[StorePath, OpenImage] = {}
 
     # ── opening and closing ────────────────────────────────────────────────────────────
 
@@ -85,12 +76,11 @@ class OpenFiles:
         """
         access = flags & os.O_ACCMODE
         may_write = access != os.O_RDONLY
-        has_changed = not self.is_being_written(inode) and await self._refresh(inode)
+        has_changed = not self.is_being_written(inode) and await self._versions.refresh(inode)
+        image = await self._versions.current_version(inode)
         if may_write and flags & os.O_TRUNC:
-            self.check_may_change(inode)
-            image = self._start_version(inode, await self._current_version(inode))
-        else:
-            image = await self._current_version(inode)
+            self._versions.check_may_change(inode)
+            image = await self._emptied(image)
         handle = FileHandle(
             image,
             may_read=access != os.O_WRONLY,
@@ -102,8 +92,9 @@ class OpenFiles:
     def create(self, inode: Inode, flags: int, changes: AttributeChanges) -> Opened:
         """Open an image that is not in Swift yet; its first commit makes it."""
         # Of that name there may be an image that was removed, but is still being read.
-        image = self._start_version(inode, self._removed_open.get(inode.path))
-        self._apply(image, changes)
+        image = self._versions.start_version(inode, self._versions.removed_open.get(inode.path))
+        if not self._versions.is_as_glance:
+            self._versions.apply(image, changes)
         access = flags & os.O_ACCMODE
         may_read = access != os.O_WRONLY
         handle = FileHandle(image, may_read=may_read, may_write=True, has_changed=True)
@@ -118,13 +109,25 @@ class OpenFiles:
         image.handles -= 1
         image.inode.opens -= 1
         if image.handles == 0:
-            await self._close(image)
+            await self._commit_the_rest(image)
+            await self._versions.close(image)
         self._inodes.drop_if_unused(image.inode)
+
+    async def _commit_the_rest(self, image: OpenImage) -> None:
+        """Store what came after the last close: pages of a mapping that outlived it."""
+        if image.writer is None or not image.writer.is_dirty or image.writer.is_wanted:
+            return
+        try:
+            await self._versions.commit(image)
+        except errors.SwiftImgFsError as failure:
+            log.warning(
+                "not stored after the last close image=%s reason=%s", image.inode.path, failure
+            )
 
     async def close_all(self) -> None:
         """Give up everything that is open, at unmount."""
         for image in {handle.image for handle in self._handles.all()}:
-            await self._close(image)
+            await self._versions.close(image)
 
     # ── bytes ──────────────────────────────────────────────────────────────────────────
 
@@ -134,9 +137,24 @@ class OpenFiles:
         image = handle.image
         if not handle.may_read:
             raise errors.BadHandleError(f"handle {number} is not open for reading")
-        _check_current(image)
+        while True:
+            check_current(image)
+            changes = image.changes
+            try:
+                data = await self._read(image, offset, size)
+            except errors.ImageChangedError:
+                if image.changes == changes:
+                    raise
+                continue
+            if image.changes == changes:
+                break
+        check_current(image)  # it may have been superseded while Swift was asked
+        return data
+
+    async def _read(self, image: OpenImage, offset: int, size: int) -> Bytes:
+        """Read once: bytes that somebody writes meanwhile may move away under it."""
         try:
-            data = await image.reader.read(image.layout(), offset, size)
+            return await image.reader.read(image.layout(), offset, size)
         except errors.ForbiddenError as failure:
             if image.is_through_manifest or image.stored is None or not image.stored.parts:
                 raise
@@ -144,17 +162,17 @@ class OpenFiles:
                 "reading through the manifest image=%s reason=%s", image.inode.path, failure
             )
             image.is_through_manifest = True
-            data = await image.reader.read(image.layout(), offset, size)
-        _check_current(image)  # it may have been superseded while Swift was asked
-        return data
+            return await image.reader.read(image.layout(), offset, size)
 
     async def write(self, number: int, offset: int, data: bytes) -> None:
-        """Append `data`; see `ImageWriter.write`."""
+        """Take `data` over; see `ImageWriter.write`."""
         handle = self._handles[number]
         if not handle.may_write:
             raise errors.BadHandleError(f"handle {number} is not open for writing")
+        image = handle.image
         handle.has_changed = True
-        await self._writer_of(handle.image).write(offset, data)
+        await self._versions.writer_of(image).write(offset, data)
+        image.written_ns = image.inode.mtime_ns = time.time_ns()
 
     async def flush(self, number: int) -> None:
         """Return after an image that this handle changed is in Swift.
@@ -163,13 +181,17 @@ class OpenFiles:
         """
         handle = self._handles[number]
         if handle.has_changed:
-            await self._commit(handle.image)
+            await self._versions.commit(handle.image)
 
     async def sync(self, number: int) -> None:
         """Return after everything written so far is in Swift, by whatever handle."""
         handle = self._handles[number]
         if handle.may_write:
-            await self._commit(handle.image)
+            await self._versions.commit(handle.image)
+
+    def check_may_change(self, inode: Inode) -> None:
+        """Refuse to change an image that is Glance's; see `Versions`."""
+        self._versions.check_may_change(inode)
 
     # ── what else happens to open images ───────────────────────────────────────────────
 
@@ -180,25 +202,60 @@ class OpenFiles:
 
     def size_of(self, inode: Inode) -> int:
         """Return the size of a file, as who opens it now would see it."""
-        image = self._current.get(inode)
+        image = self._versions.current.get(inode)
         if image is not None and image.writer is not None:
             return image.writer.size
         return inode.info.size if inode.info else 0
 
+    def stored_bytes_of(self, inode: Inode) -> int:
+        """Return how many of its bytes are not holes, as far as that is known."""
+        image = self._versions.current.get(inode)
+        if image is not None and image.writer is not None:
+            return image.writer.stored_bytes
+        size = inode.info.size if inode.info else 0
+        return min(size, allocated_bytes(inode.metadata, size))
+
     def being_written(self) -> list[Inode]:
         """Return the files of which something is not in Swift."""
-        return [inode for inode in self._current if self.is_being_written(inode)]
+        return [inode for inode in self._versions.current if self.is_being_written(inode)]
+
+    def being_committed(self) -> list[tuple[StorePath, int]]:
+        """Return the images that somebody waits for, and how many bytes each lacks in Swift."""
+        return [
+            (inode.path, image.writer.dirty_bytes)
+            for inode, image in self._versions.current.items()
+            if image.writer is not None and image.writer.is_dirty and image.writer.is_wanted
+        ]
 
     def is_being_written(self, inode: Inode) -> bool:
         """Return whether there is something of the image that is not in Swift."""
-        image = self._current.get(inode)
-        return image is not None and image.writer is not None and image.writer.is_dirty
+        return self._versions.is_being_written(inode)
+
+    def has_writer(self, inode: Inode) -> bool:
+        """Return whether it is open and was written: then we know of it what there is to know."""
+        image = self._versions.current.get(inode)
+        return image is not None and image.writer is not None
 
     def set_attributes(self, inode: Inode, changes: AttributeChanges) -> bool:
         """Have the next commit store attributes; return whether there will be one."""
         if not self.is_being_written(inode):
             return False
-        self._apply(self._current[inode], changes)
+        self._versions.apply(self._versions.current[inode], changes)
+        return True
+
+    def set_metadata(self, inode: Inode, changes: Mapping[str, str | None]) -> bool:
+        """Have the next commit store metadata, or no more (None); as `set_attributes`."""
+        if not self.is_being_written(inode):
+            return False
+        writer = self._versions.current[inode].writer
+        assert writer is not None  # noqa: S101  # it is being written
+        kept = {key: value for key, value in changes.items() if value is not None}
+        gone = {key: "" for key in changes if key not in kept}
+        inode.metadata = {
+            key: value for key, value in {**inode.metadata, **kept}.items() if key not in gone
+        }
+        writer.drop_headers(metadata_headers(gone))
+        writer.set_headers(metadata_headers(kept))
         return True
 
     async def truncate(self, inode: Inode, size: int, number: int | None = None) -> None:
@@ -210,28 +267,23 @@ class OpenFiles:
             number: Of the handle that was used, if one was.
 
         Raises:
-            NotSupportedError: It would have to be changed in place.
+            NotPermittedError: It would change an image that Glance owns.
         """
-        if size == self.size_of(inode):
-            return
         if number is not None:
+            image = self._handles[number].image
             self._handles[number].has_changed = True
-        image = self._current.get(inode)
-        if image is not None and image.writer is not None:
-            await image.writer.truncate(size)
-            if not any(h.has_changed for h in self._handles.all() if h.image is image):
-                await self._commit(image)  # no handle's close would
+        else:
+            image = await self._versions.current_version(inode)
+        if size != image.size:
+            await self._versions.writer_of(image).truncate(size)
+            image.written_ns = inode.mtime_ns = time.time_ns()
+        if any(h.has_changed for h in self._handles.all() if h.image is image):
             return
-        self.check_may_change(inode)
-        current = await self._current_version(inode)
-        if size and current.size:
-            raise errors.NotSupportedError(f"{inode.path}: cannot be changed in place")
-        image = self._start_version(inode, current)
-        assert image.writer is not None  # noqa: S101  # it was made just now
-        await image.writer.truncate(size)
-        if image.handles == 0:
-            await self._commit(image)
-            await self._close(image)
+        try:
+            await self._versions.commit(image)  # no handle's close would
+        finally:
+            if image.handles == 0:
+                await self._versions.close(image)
 
     async def remove(self, inode: Inode, image: StoredImage) -> None:
         """Delete an image in Swift: its name first, then what it was made of.
@@ -241,191 +293,95 @@ class OpenFiles:
         handle is closed, and only then do other hosts see that it is gone.
         """
         info = image.info
-        current = self._current.get(inode)
-        if info.manifest is None and current is not None and current.writer is None:
+        current = self._versions.current.get(inode)
+        if info.manifest is None and current is not None and current.stored is not None:
             current.is_removed = True
-            self._removed_open[inode.path] = current
+            self._versions.removed_open[inode.path] = current
             return
-        await self._store.delete_object(info.container, info.name)
-        await self.discard(inode, image)
+        async with self.removing(image) as entry:
+            await self._store.delete_object(info.container, info.name)
+        await self.discard(inode, image, entry)
 
-    async def discard(self, inode: Inode | None, image: StoredImage) -> None:
+    @contextlib.asynccontextmanager
+    async def removing(self, image: StoredImage | None) -> AsyncIterator[JournalEntry | None]:
+        """Have the journal know what an image is made of while its name is taken away.
+
+        There is no entry for what is one object, or nothing.
+        """
+        if image is None or not image.parts:
+            yield None
+            return
+        info = image.info
+        journal = self._writing.journal
+        entry = await journal.removing(info.container, info.name, image.parts)
+        async with given_up_when_refused(entry):
+            yield entry
+
+    async def moving(self, info: ImageInfo, target: StorePath) -> JournalEntry | None:
+        """Note in the journal that a manifest gets another name: for a while it has two."""
+        if info.manifest is None:
+            return None
+        source, journal = (info.container, info.name), self._writing.journal
+        return await journal.moving(source, (target.container, target.name), info.etag)
+
+    async def discard(
+        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
+    ) -> None:
         """Delete what an image was made of, once nobody who has `inode` open reads it."""
-        current = self._current.get(inode) if inode else None
+        current = self._versions.current.get(inode) if inode else None
         if current is not None and current.handles:
-            current.doomed += image.parts
+            current.doomed.append((image.parts, entry))
         else:
-            await delete_objects(self._store, image.parts)
+            await self._writing.garbage.discard(image.parts, entry)
 
     def renamed(self, inode: Inode, stored: StoredImage) -> None:
         """Point open handles at the image's new name, where the same bytes are."""
-        image = self._current.get(inode)
+        image = self._versions.current.get(inode)
         if image is None:
             return
         image.stored = stored
         if image.writer is not None:
             image.writer.renamed(stored.info.container, stored.info.name, stored)
 
-    def retarget(self, inode: Inode, path: StorePath) -> bool:
+    def retarget(
+        self,
+        inode: Inode,
+        path: StorePath,
+        replaced: StoredImage | None = None,
+        replaced_inode: Inode | None = None,
+    ) -> bool:
         """Have an image that was never stored get this name at its commit.
+
+        Args:
+            inode: The image.
+            path: The name.
+            replaced: What has it until then.
+            replaced_inode: The same, as who has it open knows it.
 
         Returns:
             Whether there is such an image, so that nothing in Swift has to be renamed.
         """
-        image = self._current.get(inode)
+        image = self._versions.current.get(inode)
         if image is None or image.writer is None or image.writer.is_stored:
             return False
-        image.writer.renamed(path.container, path.name, None)
+        image.writer.renamed(path.container, path.name, replaced)
+        if replaced_inode is not None:
+            image.replaces = self._versions.current.get(replaced_inode)
         return True
 
-    # ── versions ───────────────────────────────────────────────────────────────────────
+    # ── steps ──────────────────────────────────────────────────────────────────────────
 
-    async def _refresh(self, inode: Inode) -> bool:
-        """Look at the image as it is now; return whether it is another one than before."""
-        before = inode.info
-        now = await self._directories.image(inode.path)
-        inode.see(now)
-        return before is None or (before.etag, before.size) != (now.etag, now.size)
+    async def _emptied(self, image: OpenImage) -> OpenImage:
+        """Return an image without bytes, for O_TRUNC: with others who write it, the same.
 
-    async def _current_version(self, inode: Inode) -> OpenImage:
-        """Return the version that is there now, shared with the handles that see it already."""
-        if (image := self._shared_version(inode)) is not None:
-            return image
-        stored = await self._resolved(inode)
-        self._directories.note_resolved(stored)
-        # Somebody else may have opened the same version while Swift was asked.
-        if (image := self._shared_version(inode)) is not None:
-            return image
-        return self._supersede(OpenImage(inode, stored, ImageReader(self._fetcher)))
-
-    async def _resolved(self, inode: Inode) -> StoredImage:
-        assert inode.info is not None  # noqa: S101  # a file that was looked up
-        try:
-            return await self._store.resolve(inode.info)
-        except errors.ImageChangedError:  # since it was looked up
-            inode.see(await self._directories.refreshed_image(inode.path))
-            return await self._store.resolve(inode.info)
-
-    def _shared_version(self, inode: Inode) -> OpenImage | None:
-        image = self._current.get(inode)
-        if image is not None and (self.is_being_written(inode) or _is_version(image, inode)):
-            return image
-        return None
-
-    def _start_version(self, inode: Inode, replaced: OpenImage | None) -> OpenImage:
-        """Return an empty next version of an image, being written."""
-        if replaced is not None and replaced.writer is not None and replaced.writer.is_dirty:
-            raise errors.BusyError(f"{inode.path}: is being written through another handle")
-        image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
-        self._start_writing(image, replaced.stored if replaced else None)
-        return self._supersede(image)
-
-    def _supersede(self, image: OpenImage) -> OpenImage:
-        """Make this the version that is opened from now on.
-
-        The kernel keeps one set of pages for an inode, whatever version a handle was opened
-        on. So who has an older version open gets ESTALE from here on: its bytes in those
-        pages would be false bytes to everybody else.
+        Where there are only readers it is the next version: see `_supersede`.
         """
-        older = self._current.get(image.inode)
-        if older is not None:
-            older.is_superseded = True
-        self._current[image.inode] = image
+        writers = any(h.may_write for h in self._handles.all() if h.image is image)
+        if not writers and not self.is_being_written(image.inode):
+            return self._versions.start_version(image.inode, image)
+        await self._versions.writer_of(image).truncate(0)
+        image.written_ns = image.inode.mtime_ns = time.time_ns()
         return image
-
-    def _start_writing(self, image: OpenImage, base: StoredImage | None) -> ImageWriter:
-        """Give an open image a writer, which starts with no bytes and replaces `base`."""
-        inode, path = image.inode, image.inode.path
-        uploader = Uploader(
-            self._store, self._nursery, self._budget, self._options, path.container, path.name
-        )
-        image.reader.expect_changes()
-        image.writer = ImageWriter(
-            self._store,
-            uploader,
-            self._options,
-            path.name,
-            base=base,
-        )
-        kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
-        image.writer.set_headers(metadata_headers(kept))
-        self._apply(image, AttributeChanges(mtime_ns=time.time_ns()))
-        return image.writer
-
-    def _writer_of(self, image: OpenImage) -> ImageWriter:
-        """Return what writes an image: an empty one can be begun at any time."""
-        if image.writer is not None:
-            return image.writer
-        self.check_may_change(image.inode)
-        if image.size:
-            raise errors.NotSupportedError(f"{image.inode.path}: cannot be changed in place")
-        return self._start_writing(image, image.stored)
-
-    def check_may_change(self, inode: Inode) -> None:
-        """Refuse to change an image that is Glance's.
-
-        Raises:
-            NotPermittedError: Glance wrote it, and `allow_glance_writes` is off.
-        """
-        info = inode.info
-        options = self._options
-        if info and not options.allow_glance_writes and options.naming.is_glance_image(info):
-            raise errors.NotPermittedError(
-                f"{inode.path}: Glance keeps checksums of this image, so it cannot be changed"
-                " (-o allow_glance_writes)"
-            )
-
-    def _apply(self, image: OpenImage, changes: AttributeChanges) -> None:
-        metadata = changes.metadata()
-        inode = image.inode
-        inode.metadata = {**inode.metadata, **metadata}
-        if changes.mtime_ns is not None:
-            inode.mtime_ns = changes.mtime_ns
-        if image.writer is not None:
-            image.writer.set_headers(metadata_headers(metadata))
-
-    async def _commit(self, image: OpenImage) -> None:
-        if image.writer is None or (image.inode.is_unlinked and image.writer.is_dirty):
-            return
-        committed = await image.writer.commit()
-        if committed is None:
-            return
-        image.stored = committed.image
-        inode = image.inode
-        inode.see(committed.image.info)
-        inode.cached_etag = (
-            None  # there may be pages of what was before: the next open drops them
-        )
-        self._directories.stored(inode.path, committed.image.info, committed.image.parts)
-        if image.replaces is not None and image.replaces.handles:
-            image.replaces.doomed += committed.replaced
-        else:
-            await delete_objects(self._store, committed.replaced)
-
-    async def _close(self, image: OpenImage) -> None:
-        image.reader.close()
-        if self._current.get(image.inode) is image:
-            del self._current[image.inode]
-        if image.writer is not None:
-            if image.writer.is_dirty and not image.inode.is_unlinked:
-                log.error("not stored image=%s size=%d", image.inode.path, image.writer.size)
-            await image.writer.close()
-            image.writer = None
-        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
-            if image.is_removed:
-                await self._delete_unless_replaced(image)
-            await delete_objects(self._store, image.doomed)
-
-    async def _delete_unless_replaced(self, image: OpenImage) -> None:
-        """Delete a plain image that was removed while it was open, and has no successor."""
-        assert image.stored is not None  # noqa: S101  # only such an image is kept
-        info, path = image.stored.info, image.inode.path
-        if self._removed_open.get(path) is image:
-            del self._removed_open[path]
-        with contextlib.suppress(errors.NotFoundError):
-            now = await self._store.head_image(info.container, info.name)
-            if now.etag == info.etag and now.last_modified_ns == info.last_modified_ns:
-                await self._store.delete_object(info.container, info.name)
 
     def _opened(self, handle: FileHandle, *, has_changed: bool) -> Opened:
         image, inode = handle.image, handle.image.inode
@@ -442,15 +398,12 @@ class OpenFiles:
         )
 
 
-def _check_current(image: OpenImage) -> None:
-    """Refuse bytes of a version that the inode, by any lookup since, no longer is.
-
-    The kernel would cut them, or fill them up with zeros, at the newer version's size.
-    """
-    is_current = image.writer is not None or image.inode.is_unlinked
-    if image.is_superseded or not (is_current or _is_version(image, image.inode)):
-        raise errors.ImageChangedError(f"{image.inode.path}: there is a newer version")
-
-
-def _is_version(image: OpenImage, inode: Inode) -> bool:
-    return bool(image.stored and inode.info and image.stored.info.etag == inode.info.etag)
+@contextlib.asynccontextmanager
+async def given_up_when_refused(entry: JournalEntry | None) -> AsyncIterator[None]:
+    """Have an entry end with a failure after which all is as before; else the next mount looks."""
+    try:
+        yield
+    except errors.SwiftImgFsError as failure:
+        if entry is not None and not failure.is_transient:
+            await entry.abandoned()
+        raise

@@ -6,6 +6,7 @@ neither is here: attributes, directories as they are read, and how full the stor
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from swiftimgfs.model import xattrs
@@ -16,6 +17,8 @@ from swiftimgfs.model.tree import Tree
 from swiftimgfs.store.records import CONTAINER_META
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from swiftimgfs.model.attributes import AttributeChanges
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.files import OpenFiles
@@ -66,7 +69,7 @@ class ImageFilesystem:
     async def getattr(self, number: int) -> Inode:
         """Return an inode, whose image is at most `attr_timeout` old."""
         inode = self._inodes[number]
-        is_ours = inode.is_unlinked or self.files.is_being_written(inode)
+        is_ours = inode.is_unlinked or self.files.has_writer(inode)
         if inode.kind is Kind.FILE and not is_ours:
             inode.see(await self._directories.image(inode.path))
         return inode
@@ -80,7 +83,7 @@ class ImageFilesystem:
             await self.files.truncate(inode, changes.size, handle)
         if changes.metadata() and not self.files.set_attributes(inode, changes):
             if inode.kind is Kind.FILE:
-                await self._post_image(inode, changes)
+                await self._post_image(inode, changes.metadata())
             else:
                 await self._post_directory(inode, changes)
         return inode
@@ -102,14 +105,23 @@ class ImageFilesystem:
         await xattrs.remove(self._subject(number), _text(name))
 
     def _subject(self, number: int) -> xattrs.Subject:
+        inode = self._inodes[number]
+        change = functools.partial(self._change_metadata, inode)
         return xattrs.Subject(
-            self._inodes[number], self._store, self._admin_tenants, self.files.verified
+            inode, self._store, self._admin_tenants, self.files.verified, change
         )
 
-    async def _post_image(self, inode: Inode, changes: AttributeChanges) -> None:
+    async def _change_metadata(self, inode: Inode, changes: Mapping[str, str | None]) -> None:
+        """Store metadata of an image: with its next commit, if there will be one."""
+        if not self.files.set_metadata(inode, changes):
+            await self._post_image(inode, changes)
+
+    async def _post_image(self, inode: Inode, changes: Mapping[str, str | None]) -> None:
         self.files.check_may_change(inode)
         info = await self._directories.refreshed_image(inode.path)
-        await self._store.post_image(info, {**info.metadata, **changes.metadata()})
+        changed_metadata = {**info.metadata, **changes}
+        metadata = {key: value for key, value in changed_metadata.items() if value is not None}
+        await self._store.post_image(info, metadata)
         changed = await self._directories.refreshed_image(inode.path)
         self._directories.stored(inode.path, changed)
         inode.see(changed)

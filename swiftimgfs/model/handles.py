@@ -11,10 +11,13 @@ from swiftimgfs.layout import Layout
 from swiftimgfs.store.image_store import through_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from swiftimgfs.model.directories import Entry
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.reading.reader import ImageReader
     from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.writer import ImageWriter
 
 T = TypeVar("T")
@@ -29,10 +32,12 @@ class OpenImage:
         writer: What makes the next version, while somebody writes.
         replaces: The version that the writer's commit replaces, which may be open too.
         handles: How many handles share it.
-        doomed: Stored objects to delete when the last handle is closed.
+        doomed: Stored objects to delete when the last handle is closed, with the entries of
+            the journal that end with them.
         is_removed: The image itself is to be deleted then.
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
+        written_ns: When it was last written, until somebody sets another time.
     """
 
     inode: Inode
@@ -41,10 +46,11 @@ class OpenImage:
     writer: ImageWriter | None = None
     replaces: OpenImage | None = None
     handles: int = 0
-    doomed: list[tuple[str, str]] = field(default_factory=list)
+    doomed: list[tuple[Sequence[ObjectName], JournalEntry | None]] = field(default_factory=list)
     is_removed: bool = False
     is_superseded: bool = False
     is_through_manifest: bool = False
+    written_ns: int | None = None
 
     def layout(self) -> Layout:
         """Return the image as its handles see it now."""
@@ -53,6 +59,11 @@ class OpenImage:
         if self.is_through_manifest and self.stored is not None:
             return through_manifest(self.stored.info)
         return self.stored.layout if self.stored else Layout([])
+
+    @property
+    def changes(self) -> int:
+        """A number that grows when bytes of the layout move or change."""
+        return self.writer.changes if self.writer is not None else 0
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
+from swiftimgfs.model.files import given_up_when_refused
 from swiftimgfs.model.inodes import Inode, InodeTable, Kind
 from swiftimgfs.model.paths import StorePath, check_storable, component_of
 from swiftimgfs.model.views import remove_container
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.files import Opened, OpenFiles
     from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.writing.hooks import JournalEntry
 
 log = logging.getLogger(__name__)
 
@@ -161,16 +163,21 @@ class Tree:
         replaced = await self._image_in_the_way(parent, target, may_replace=may_replace)
         await self._view.prepare(target)
         source = inode.path
-        if self._files.retarget(inode, target):  # written, but not in Swift under any name yet
-            self._directories.removed(source, None)
-            in_use = {source.container}  # its segments go beside it
-        else:
-            in_use = _containers_of(await self._move(inode, source, target))
         other = self._inodes.find(parent, target.component)
+        if _is_at(replaced, target) and self._files.retarget(inode, target, replaced, other):
+            self._directories.removed(source, None)  # the rest is for its commit
+            self._inodes.rename(inode, parent, target.component, target)
+            return
+        async with self._files.removing(replaced) as entry:
+            if self._files.retarget(inode, target):  # not in Swift under any name yet
+                self._directories.removed(source, None)
+                in_use = {source.container}  # its segments go beside it
+            else:
+                in_use = _containers_of(await self._move(inode, source, target))
         self._inodes.rename(inode, parent, target.component, target)
         left = {source.container}
         if replaced is not None:
-            await self._replace(other, replaced, target)
+            await self._replace(other, replaced, target, entry)
             left |= _containers_of(replaced)
         await self._leave(inode, left - in_use)
 
@@ -224,7 +231,11 @@ class Tree:
         return await self._resolved(self._view.place_of(parent.path, entry))
 
     async def _replace(
-        self, inode: Inode | None, replaced: StoredImage, target: StorePath
+        self,
+        inode: Inode | None,
+        replaced: StoredImage,
+        target: StorePath,
+        entry: JournalEntry | None,
     ) -> None:
         """Delete what an image was made of that `target` replaced, at another place itself too."""
         info = replaced.info
@@ -232,12 +243,14 @@ class Tree:
             with contextlib.suppress(errors.NotFoundError):
                 await self._store.delete_object(info.container, info.name)
             self._directories.removed(StorePath(info.container, info.name), info)
-        await self._files.discard(inode, replaced)
+        await self._files.discard(inode, replaced, entry)
 
     async def _move(self, inode: Inode, source: StorePath, target: StorePath) -> StoredImage:
         """Copy the image or its manifest to the new name, then delete the old name alone."""
         info = await self._directories.refreshed_image(source)
-        await self._store.copy_image(info, target.container, target.name)
+        entry = await self._files.moving(info, target)
+        async with given_up_when_refused(entry):
+            await self._store.copy_image(info, target.container, target.name)
         moved = await self._resolved(target)
         try:
             await self._store.delete_object(info.container, info.name)
@@ -247,6 +260,8 @@ class Tree:
             self._directories.stored(target, moved.info, moved.parts)
             log.warning("renamed half: both names exist old=%s new=%s", source, target)
             raise
+        if entry is not None:
+            await entry.finished()
         self._directories.removed(source, info)
         self._directories.stored(target, moved.info, moved.parts)
         self._files.renamed(inode, moved)
@@ -270,6 +285,14 @@ class Tree:
                     )
                 if name == path.prefix or info.is_directory_marker:
                     await self._store.delete_object(path.container, name)
+
+
+def _is_at(image: StoredImage | None, path: StorePath) -> bool:
+    """Return whether there is an image, and it is stored under this very name."""
+    return image is not None and (image.info.container, image.info.name) == (
+        path.container,
+        path.name,
+    )
 
 
 def see_entry(inode: Inode, entry: Entry) -> None:

@@ -22,6 +22,7 @@ from swiftimgfs.model.inodes import Kind
 from swiftimgfs.reading.block_cache import ObjectKey, key_of
 from swiftimgfs.store import container_acls
 from swiftimgfs.store.acls import AclHeader, parse_tenants
+from swiftimgfs.writing import signatures
 
 if TYPE_CHECKING:
     from swiftimgfs.layout import Extent
@@ -36,6 +37,10 @@ LARGEST_VALUE = 65_000  # Linux's XATTR_SIZE_MAX is 65,536
 _OF_SEGMENTS = re.compile(r"user\.swift\.segments\.(\d{1,6})(\.manifest)?", re.ASCII)
 
 
+# Metadata by lower-cased name, None to remove it.
+ChangeMetadata = Callable[[Mapping[str, str | None]], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Subject:
     """What attributes are asked of or set on; for one request, so that it asks Swift once.
@@ -45,12 +50,14 @@ class Subject:
         store: Where it is.
         admin_tenants: Who may write into every container whose tenants are set.
         verified: When objects were right that this mount compared with their MD5, in seconds.
+        change_metadata: Stores metadata of a file, or removes it (None).
     """
 
     inode: Inode
     store: ImageStore
     admin_tenants: tuple[str, ...] = ()
     verified: Mapping[ObjectKey, float] = field(default_factory=dict)
+    change_metadata: ChangeMetadata | None = None
     _acls: Acls | None = field(default=None, init=False)
 
     async def acls(self) -> Acls:
@@ -197,6 +204,47 @@ def _iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+# ── what Glance's four properties say of a signature ───────────────────────────────────
+
+
+async def _signature(subject: Subject) -> str | None:
+    return signatures.joined(subject.inode.metadata) or None
+
+
+async def _set_signature(subject: Subject, text: str) -> None:
+    await _change(subject, dict.fromkeys(signatures.part_keys()) | signatures.parts_of(text))
+
+
+async def _remove_signature(subject: Subject) -> None:
+    await _change(subject, dict.fromkeys([signatures.SIGNATURE, *signatures.part_keys()]))
+
+
+async def _property(subject: Subject, key: str) -> str | None:
+    return subject.inode.metadata.get(key) or None
+
+
+async def _set_property(subject: Subject, text: str, key: str) -> None:
+    await _change(subject, {key: text})
+
+
+async def _remove_property(subject: Subject, key: str) -> None:
+    await _change(subject, {key: None})
+
+
+async def _change(subject: Subject, changes: Mapping[str, str | None]) -> None:
+    if subject.change_metadata is None or "" in changes.values():
+        raise errors.InvalidRequestError("a property of a signature has a value")
+    await subject.change_metadata(changes)
+
+
+def _property_attribute(key: str) -> Attribute:
+    return Attribute(
+        functools.partial(_property, key=key),
+        functools.partial(_set_property, key=key),
+        functools.partial(_remove_property, key=key),
+    )
+
+
 # ── ACLs: the two that Swift keeps, and Glance's view of them ──────────────────────────
 
 
@@ -279,6 +327,12 @@ _OF_FILES = {
     "user.swift.os_hash_algo": Attribute(_os_hash_algo),
     "user.swift.os_hash_value": Attribute(_os_hash_value),
     "user.swift.verified": Attribute(_verified),
+    "user.swift.meta.img_signature": Attribute(_signature, _set_signature, _remove_signature),
+    **{
+        f"user.swift.meta.{key.replace('-', '_')}": _property_attribute(key)
+        for key in signatures.PROPERTIES
+        if key != signatures.SIGNATURE
+    },
 }
 _OF_DIRECTORIES = {"user.swift.location": _LOCATION}
 _OF_CONTAINERS = {

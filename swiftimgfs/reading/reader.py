@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Extent, Inline, Stored, Zeros
+from swiftimgfs.layout import Extent, Inline, Spooled, Stored, Zeros
 from swiftimgfs.reading.block_cache import key_of
 from swiftimgfs.reading.prefetch import Prefetcher
 from swiftimgfs.reading.tables import ImageTables
@@ -99,6 +99,8 @@ class ImageReader:
                 return bytes(piece.size)
             case Inline(data):
                 return data[: piece.size]
+            case Spooled(file, position):
+                return file.read(position, piece.size)
 
     async def _stored(self, source: Stored, size: int) -> Bytes:
         end = source.start + size

@@ -25,7 +25,7 @@ import bisect
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from swiftimgfs.layout import Inline, Stored, Zeros
+from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
 from swiftimgfs.reading import qcow2
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, key_of
 
@@ -160,6 +160,8 @@ class ImageTables:
                     found.append(bytes(piece.size))
                 case Inline(data):
                     found.append(data[: piece.size])
+                case Spooled():
+                    return None  # it is being written
         return b"".join(found)
 
     def _views(self, source: Stored, size: int) -> list[memoryview] | None:

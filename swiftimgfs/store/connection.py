@@ -26,7 +26,13 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.store.auth import open_connection
 from swiftimgfs.store.failures import failure_of_status, translated
-from swiftimgfs.store.request import Payload, Request, Response, RetryPolicy
+from swiftimgfs.store.request import (
+    Payload,
+    Request,
+    Response,
+    RetryPolicy,
+    heartbeat_answer,
+)
 from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
 
 if TYPE_CHECKING:
@@ -358,5 +364,21 @@ def _raise_for_status(
     request: Request, response: swiftclient.client.requests.Response, body: bytes
 ) -> None:
     if response.status < http.HTTPStatus.MULTIPLE_CHOICES:  # a redirection is not followed
+        _raise_for_heartbeat(request, response.status, body)
         return
     raise swiftclient.ClientException.from_response(response, str(request), body)
+
+
+def _raise_for_heartbeat(request: Request, status: int, body: bytes) -> None:
+    """Raise what a request failed with whose status was told before it was done."""
+    answer = heartbeat_answer(request, status, body)
+    if answer is None:
+        return
+    told, _, reason = answer[":status"].partition(" ")
+    if not told.startswith("2"):
+        raise swiftclient.ClientException(
+            str(request),
+            http_status=int(told),
+            http_reason=reason,
+            http_response_content=answer[":body"],
+        )

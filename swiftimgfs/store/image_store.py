@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Inline, Layout, Source, Stored
+from swiftimgfs.layout import Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.store import large_objects, records
 from swiftimgfs.store.cluster import Limits, limits_of
 from swiftimgfs.store.location import Location, format_storage_location
-from swiftimgfs.store.request import Payload, Request
+from swiftimgfs.store.request import Payload, Request, ZeroBytes, heartbeat_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +36,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HTTP_ACCEPTED = 202  # PUT of a container that is there
+ASKING_ALL = {"X-Newest": "true"}
 IF_NEW = {"If-None-Match": "*"}  # the only condition that Swift takes with a PUT
 INFO = Request("GET", "info", is_below_account=False)
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
+# Swift looks at each segment that a manifest names, four at a time: with more than these it
+# is asked to say something meanwhile, so that no proxy in between gives up.
+FEW_SEGMENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,15 @@ class StoredImage:
 class _Parts:
     """What a manifest was found to name so far."""
 
-    pieces: list[tuple[int, Source]]
-    objects: list[tuple[str, str]]
+    pieces: list[tuple[int, Source]] = field(default_factory=list)
+    objects: list[tuple[str, str]] = field(default_factory=list)
+    nested: dict[tuple[str, str], Layout] = field(default_factory=dict)
+
+    def add_zeros(self, size: int) -> None:
+        """Add zeros, to those before if there are some: a hole is many rows."""
+        if self.pieces and isinstance(self.pieces[-1][1], Zeros):
+            size += self.pieces.pop()[0]
+        self.pieces.append((size, Zeros()))
 
 
 class ImageStore:
@@ -86,7 +97,19 @@ class ImageStore:
         """Use `pool`; `reference` is what Glance calls the login in its locations."""
         self._pool: Final = pool
         self._reference: Final = reference
+        self._asking: Mapping[str, str] = {}
         self.limits = Limits()
+        self._md5_of_zeros: dict[int, str] = {}
+
+    def newest(self) -> ImageStore:
+        """Return the same store, asking all replicas of an object and not the next best.
+
+        Slower, and as right as Swift can be: who deletes by what a manifest names must not
+        be told of the one before.
+        """
+        store = ImageStore(self._pool, self._reference)
+        store.limits, store._asking = self.limits, ASKING_ALL
+        return store
 
     # ── the account ────────────────────────────────────────────────────────────────────
 
@@ -201,14 +224,17 @@ class ImageStore:
         the etag of the manifest object itself (unquoted, where those of a large object are
         quoted): they are then made from the whole listing.
         """
-        response = await self._pool.request(Request("HEAD", container, name))
+        request = Request("HEAD", container, name, headers=self._asking)
+        response = await self._pool.request(request)
         info = records.image_info(container, name, response.headers)
         if info.dlo and not response.headers.get("etag", "").startswith('"'):
             image = await self.resolve(info)
             etags = [
                 e.source.etag for e in image.layout.extents if isinstance(e.source, Stored)
             ]
-            return replace(info, size=image.layout.size, etag=large_objects.slo_etag(etags))
+            return replace(
+                info, size=image.layout.size, etag=large_objects.etag_of_etags(etags)
+            )
         return info
 
     async def resolve(self, info: ImageInfo) -> StoredImage:
@@ -222,7 +248,7 @@ class ImageStore:
         """
         if info.manifest is None:
             return StoredImage(info, through_manifest(info))
-        found = _Parts([], [])
+        found = _Parts()
         try:
             if info.manifest is records.Manifest.SLO:
                 await self._add_slo(info.container, info.name, found, DEEPEST_SLO)
@@ -233,27 +259,54 @@ class ImageStore:
             return StoredImage(info, through_manifest(info))
         return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
 
-    async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
-        if depth == 0:
-            raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
+    async def slo_rows(self, container: str, name: str) -> list[Segment | bytes]:
+        """Return what an SLO's manifest itself names: nested manifests as segments.
+
+        Raises:
+            ImageChangedError: It is no SLO (any more).
+        """
         query = {"multipart-manifest": "get"}
         # What was a manifest a moment ago may be a plain image of any size now.
-        headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}"}
+        headers = {"Range": f"bytes=0-{self.limits.largest_manifest - 1}", **self._asking}
         response = await self._pool.request(Request("GET", container, name, query, headers))
         if response.headers.get("x-static-large-object", "").lower() != "true":
             raise errors.ImageChangedError(f"{container}/{name}: is no SLO any more")
-        for row in large_objects.parse_slo(response.body):
+        return large_objects.parse_slo(response.body)
+
+    async def _add_slo(self, container: str, name: str, found: _Parts, depth: int) -> None:
+        if depth == 0:
+            raise errors.StoreRefusedError(f"{container}/{name}: manifests nested too deep")
+        for row in await self.slo_rows(container, name):
             if isinstance(row, bytes):
                 found.pieces.append((len(row), Inline(memoryview(row))))
                 continue
             found.objects.append((row.container, row.name))
             if row.is_slo:
-                nested = _Parts([], found.objects)
-                await self._add_slo(row.container, row.name, nested, depth - 1)
-                found.pieces += Layout(nested.pieces).part(row.start, row.length)
+                nested = await self._nested(row, found, depth - 1)
+                found.pieces += nested.part(row.start, row.length)
+            elif await self._is_zeros(row):
+                found.add_zeros(row.length)
             else:
                 source = Stored(row.container, row.name, row.etag, row.start, row.size)
                 found.pieces.append((row.length, source))
+
+    async def _nested(self, row: Segment, found: _Parts, depth: int) -> Layout:
+        """Return what a manifest in a manifest names, however often that names it."""
+        place = row.container, row.name
+        if place not in found.nested:
+            inner = _Parts(objects=found.objects, nested=found.nested)
+            await self._add_slo(*place, inner, depth)
+            found.nested[place] = Layout(inner.pieces)
+        return found.nested[place]
+
+    async def _is_zeros(self, row: Segment) -> bool:
+        """Return whether a segment is an image's object of zeros: its MD5 proves it."""
+        if not large_objects.is_named_zeros(row.name):
+            return False
+        if row.size not in self._md5_of_zeros:
+            zeros = Payload(ZeroBytes(row.size), row.size)
+            self._md5_of_zeros[row.size] = await self.md5_of(zeros)
+        return self._md5_of_zeros[row.size] == row.etag
 
     async def _add_dlo(self, info: ImageInfo, found: _Parts) -> None:
         container, prefix = info.dlo or ("", "")
@@ -313,31 +366,75 @@ class ImageStore:
         *,
         is_new: bool = False,
     ) -> ImageInfo:
-        """Store an SLO made of whole segments; return what it is now.
+        """Store an SLO made of segments or parts of them; return what it is now.
 
         Raises:
             CorruptDataError: Swift holds other segments than those we sent.
             ExistsError: `is_new`, and something has the name already.
         """
-        etag = large_objects.slo_etag(segment.etag for segment in segments)
+        etag = large_objects.slo_etag(segments)
+        query = {"multipart-manifest": "put"}
+        if len(segments) > FEW_SEGMENTS:
+            query["heartbeat"] = "on"
         request = Request(
             "PUT",
             container,
             name,
-            {"multipart-manifest": "put"},
-            {**headers, **(IF_NEW if is_new else {}), "ETag": etag},
+            query,
+            {
+                **headers,
+                **(IF_NEW if is_new else {}),
+                "ETag": etag,
+                "Accept": "application/json",
+            },
             large_objects.format_slo(segments),
         )
-        size = sum(segment.size for segment in segments)
+        size = sum(segment.length for segment in segments)
         info = await self._put(request, size, records.Manifest.SLO)
         if info.etag != etag:
             raise errors.CorruptDataError(f"{request}: etag {info.etag}, not {etag}")
         return info
 
+    async def md5_of(self, payload: Payload) -> str:
+        """Return the MD5 of what a PUT sends, without making the mount wait."""
+        await self._pool.compute(lambda: _ignore(payload.md5()))
+        return payload.md5()
+
+    async def copy_object(
+        self, source: Segment, container: str, name: str, headers: Mapping[str, str]
+    ) -> str:
+        """Have Swift copy an object, or a part of it, without its metadata.
+
+        Large objects become plain ones.
+
+        Returns:
+            The copy's etag.
+
+        Raises:
+            ImageChangedError: The source is not what it was.
+        """
+        all_headers = {
+            **headers,
+            "X-Fresh-Metadata": "true",
+            "Destination": f"/{quote(container)}/{quote(name)}",
+            "If-Match": f'"{source.etag}"',
+        }
+        if not source.is_whole:
+            all_headers["Range"] = f"bytes={source.start}-{source.last}"
+        request = Request("COPY", source.container, source.name, headers=all_headers)
+        etag = (await self._pool.request(request)).headers.get("etag", "").strip('"')
+        if etag != source.etag:
+            copy = await self.head_image(container, name)
+            if copy.size != source.length or (source.is_whole and copy.etag != source.etag):
+                raise errors.ImageChangedError(f"{request}: copied as {copy.etag}")
+            etag = copy.etag
+        return etag
+
     async def _put(
         self, request: Request, size: int, manifest: records.Manifest | None
     ) -> ImageInfo:
-        answered = (await self._pool.request(request)).headers
+        response = await self._pool.request(request)
+        answered = heartbeat_answer(request, response.status, response.body) or response.headers
         headers = {key.lower(): value for key, value in request.headers.items()}
         headers |= {"etag": answered.get("etag", "")}
         headers |= {"last-modified": answered.get("last-modified", "")}
@@ -379,6 +476,10 @@ class ImageStore:
         if self._reference:
             return str(Location("swift+config", self._reference, container, name))
         return format_storage_location(self._pool.storage_url, container, name)
+
+
+def _ignore(value: object) -> None:
+    """Have no use for a value."""
 
 
 def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:

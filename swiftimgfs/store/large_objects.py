@@ -19,7 +19,11 @@ from urllib.parse import quote, unquote
 from swiftimgfs import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+
+# What the object of zeros is called that a sparse image names for its holes.
+ZEROS = "zeros"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,21 @@ class Segment:
     start: int
     length: int
     is_slo: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the large object uses all of it."""
+        return self.length == self.size
+
+    @property
+    def last(self) -> int:
+        """The last byte of it that the large object uses."""
+        return self.start + self.length - 1
+
+
+def is_named_zeros(name: str) -> bool:
+    """Return whether an object is called as an image's object of zeros is."""
+    return name.endswith((f"/{ZEROS}", f"-{ZEROS}"))
 
 
 def parse_slo(manifest: bytes) -> list[Segment | bytes]:
@@ -87,18 +106,30 @@ def _parse_row(row: dict[str, object]) -> Segment | bytes:
     )
 
 
-def format_slo(segments: Sequence[Segment]) -> bytes:
+def format_slo(segments: Iterable[Segment]) -> bytes:
     """Return the body of a manifest PUT, with the etag and size that Swift must find."""
-    return json.dumps(
-        [
-            {"path": f"/{s.container}/{s.name}", "etag": s.etag, "size_bytes": s.size}
-            for s in segments
-        ]
-    ).encode()
+    return json.dumps([_row(segment) for segment in segments]).encode()
 
 
-def slo_etag(etags: Iterable[str]) -> str:
-    """Return the etag that Swift gives an SLO made of whole segments with these etags."""
+def _row(segment: Segment) -> dict[str, object]:
+    row: dict[str, object] = {
+        "path": f"/{segment.container}/{segment.name}",
+        "etag": segment.etag,
+        "size_bytes": segment.size,
+    }
+    if not segment.is_whole:
+        row["range"] = f"{segment.start}-{segment.last}"
+    return row
+
+
+def slo_etag(segments: Iterable[Segment]) -> str:
+    """Return the etag that Swift gives an SLO made of these segments."""
+    texts = (s.etag if s.is_whole else f"{s.etag}:{s.start}-{s.last};" for s in segments)
+    return etag_of_etags(texts)
+
+
+def etag_of_etags(etags: Iterable[str]) -> str:
+    """Return the etag that Swift gives a large object of whole segments with these etags."""
     return hashlib.md5("".join(etags).encode(), usedforsecurity=False).hexdigest()
 
 

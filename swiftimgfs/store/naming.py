@@ -92,9 +92,12 @@ class Naming:
         is_named_so = info.container == self.container or info.container.startswith(
             f"{self.container}_"
         )
-        return bool(
-            is_named_so and _IMAGE_ID.fullmatch(info.name) and "mtime" not in info.metadata
-        )
+        return is_named_so and is_image_id(info.name) and "mtime" not in info.metadata
+
+
+def is_image_id(name: str) -> bool:
+    """Return whether Glance may have given a name: it is a UUID."""
+    return _IMAGE_ID.fullmatch(name) is not None
 
 
 def glance_image_claiming(name: str) -> str | None:

@@ -74,6 +74,7 @@ class ContainerInfo:
         read_acl: None when it is not set, or not for us to see.
         write_acl: The same.
         metadata: `X-Container-Meta-*` by lower-cased name without the prefix.
+        keeps_versions: Whether old versions of objects stay, where no listing shows them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ContainerInfo:
     read_acl: str | None
     write_acl: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    keeps_versions: bool = False
 
     @property
     def is_our_segment_container(self) -> bool:
@@ -239,6 +241,7 @@ def container_info(name: str, headers: Mapping[str, str]) -> ContainerInfo:
         metadata=_metadata(CONTAINER_META, headers),
         read_acl=headers.get("x-container-read"),
         write_acl=headers.get("x-container-write"),
+        keeps_versions=headers.get("x-versions-enabled", "").lower() == "true",
     )
 
 

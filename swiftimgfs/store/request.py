@@ -6,13 +6,15 @@ A `Payload` hashes itself; else all here is pure.
 from __future__ import annotations
 
 import hashlib
+import http
+import json
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from swiftimgfs import errors
 
@@ -38,10 +40,15 @@ class Payload:
 
     __slots__ = ("_buffers", "_md5", "_size")
 
-    def __init__(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Send `buffers`, one after the other."""
+    def __init__(self, buffers: Iterable[bytes | memoryview], size: int | None = None) -> None:
+        """Send `buffers`, one after the other.
+
+        Args:
+            buffers: They can be gone through more than once.
+            size: Bytes of all of them, where going through them costs something.
+        """
         self._buffers = buffers
-        self._size = sum(len(buffer) for buffer in buffers)
+        self._size = sum(len(buffer) for buffer in buffers) if size is None else size
         self._md5 = ""
 
     def md5(self) -> str:
@@ -61,6 +68,19 @@ class Payload:
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
         return iter(self._buffers)
+
+
+class ZeroBytes:
+    """Zeros to be sent: `size` of them, from one block."""
+
+    _BLOCK = memoryview(bytes(1024 * 1024))
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for start in range(0, self._size, len(self._BLOCK)):
+            yield self._BLOCK[: min(len(self._BLOCK), self._size - start)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +120,27 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def heartbeat_answer(request: Request, status: int, body: bytes) -> dict[str, str] | None:
+    """Return what a request with `heartbeat=on` was answered at last; None for any other.
+
+    Swift says 202 at once, blanks while it works, and the real answer in the body (`slo.py`):
+    its status as `:status`, and headers that it told.
+    """
+    if "heartbeat" not in request.query or status != http.HTTPStatus.ACCEPTED:
+        return None
+    try:
+        told = json.loads(body)
+        answer = {
+            ":status": str(told["Response Status"]),
+            "etag": str(told.get("Etag", "")),
+            "last-modified": str(told.get("Last Modified", "")),
+            ":body": f"{told.get('Response Body', '')} {told.get('Errors', '')}",
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {":status": "503 Cut off", ":body": ""}  # whether it was done nobody knows
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

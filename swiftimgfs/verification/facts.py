@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from swiftimgfs.verification.plan import Digest, Facts, Segment
+from swiftimgfs.writing.signatures import PROPERTIES, ImageSignature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def read_facts(fd: int) -> Facts:
     size = os.fstat(fd).st_size
     if (_attribute(fd, "etag") or "") != etag or not _is_inside(segments, size):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    return Facts(size, etag, is_large, segments, tuple(digests))
+    return Facts(size, etag, is_large, segments, tuple(digests), _signature(fd))
 
 
 def is_manifest(fd: int, segment: int) -> bool:
@@ -46,6 +47,11 @@ def is_manifest(fd: int, segment: int) -> bool:
         OSError: Nobody can tell.
     """
     return _attribute(fd, f"segments.{segment}.manifest") is not None
+
+
+def _signature(fd: int) -> ImageSignature | None:
+    values = {key: _attribute(fd, f"meta.{key.replace('-', '_')}") for key in PROPERTIES}
+    return ImageSignature.of({key: v for key, v in values.items() if v is not None})
 
 
 def _attribute(fd: int, name: str) -> str | None:

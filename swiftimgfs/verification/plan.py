@@ -11,17 +11,24 @@ segment that is a manifest itself cannot be checked, and are never called wrong.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from swiftimgfs import errors
+from swiftimgfs.writing.digests import ALGORITHMS
+from swiftimgfs.writing.signatures import check
+
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
+
+    from swiftimgfs.writing.signatures import ImageSignature
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
-# Those with a digest of one length; those of every hashlib, and so of Glance's choice.
-ALGORITHMS: Final = frozenset(n for n in hashlib.algorithms_guaranteed if "shake" not in n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,40 @@ class Digest:
         digits = hashlib.new(self.algorithm, usedforsecurity=False).digest_size * 2
         if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", self.value):
             return f"{self.origin}: not {digits} hexadecimal digits, as {self.algorithm} has"
+        return None
+
+    def difference(self, got: str) -> str | None:
+        """Return what is wrong when the digest is `got`, if anything is."""
+        return None if got == self.value else f"{self.algorithm} is {got}, not {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedDigest(Digest):
+    """A digest that somebody has signed: what it has to be, only the signature can tell.
+
+    Attributes:
+        signature: Which.
+        certificates: Directory of the certificates.
+    """
+
+    signature: ImageSignature
+    certificates: Path
+
+    @classmethod
+    def of(cls, signature: ImageSignature, certificates: Path) -> SignedDigest:
+        """Return the digest that `signature` signs; with a method nobody knows, any."""
+        algorithm = "sha256"
+        with contextlib.suppress(errors.SignatureError):
+            algorithm = signature.algorithm
+        return cls(algorithm, "", "signature", signature, certificates)
+
+    def difference(self, got: str) -> str | None:
+        """Return why the signature is not that of the bytes, if it is not; reads a file."""
+        now = datetime.datetime.now(datetime.UTC)
+        try:
+            check(self.signature, bytes.fromhex(got), self.certificates, now)
+        except errors.SignatureError as failure:
+            return str(failure)
         return None
 
 
@@ -76,6 +117,7 @@ class Facts:
     is_large: bool
     segments: tuple[Segment, ...] = ()
     digests: tuple[Digest, ...] = ()
+    signature: ImageSignature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +152,15 @@ class Plan:
         wholes: Checks of the whole image.
         segments: Checks of its segments, in order.
         gaps: What cannot be checked, and why.
+        is_unsure: One of them is a signature: however many digests are right, nobody knows
+            who made the image.
         lanes: What is read.
     """
 
     wholes: tuple[Check, ...]
     segments: tuple[Check, ...]
     gaps: tuple[str, ...]
+    is_unsure: bool = False
 
     @property
     def lanes(self) -> list[Lane]:
@@ -143,10 +188,24 @@ class Plan:
         return " and ".join((", ".join(parts[:-1]), parts[-1]) if parts[1:] else parts)
 
 
-def plan_of(facts: Facts, given: Digest | None = None) -> Plan:
-    """Return how to verify an image, with a digest that was `given` beside its own."""
+def plan_of(
+    facts: Facts, given: Digest | None = None, certificates: Path | None = None
+) -> Plan:
+    """Return how to verify an image.
+
+    Args:
+        facts: What is known of it.
+        given: A digest beside its own.
+        certificates: Directory of those that signatures are verified with.
+    """
     gaps = []
     wholes = []
+    is_unsure = facts.signature is not None and certificates is None
+    if is_unsure:
+        gaps.append("signature: no certificates to verify it with")
+    if facts.signature is not None and certificates is not None:
+        signed = SignedDigest.of(facts.signature, certificates)
+        wholes.append(Check(0, facts.size, signed))
     for digest in (*facts.digests, *([given] if given else ())):
         problem = digest.problem()
         if problem:
@@ -166,4 +225,4 @@ def plan_of(facts: Facts, given: Digest | None = None) -> Plan:
     rest = facts.size - sum(segment.size for segment in facts.segments)
     if facts.is_large and rest:
         gaps.append(f"{rest} bytes are in the manifest itself")
-    return Plan(tuple(wholes), tuple(checks), tuple(gaps))
+    return Plan(tuple(wholes), tuple(checks), tuple(gaps), is_unsure)

@@ -24,6 +24,7 @@ from swiftimgfs.verification.plan import plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from swiftimgfs.verification.plan import Check, Digest, Facts, Lane, Plan
 
@@ -53,17 +54,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A range that differs, and what its digest is."""
+    """A range that differs, and how."""
 
     check: Check
-    got: str
+    difference: str
 
     def __str__(self) -> str:
-        check, digest = self.check, self.check.digest
-        return (
-            f"{digest.origin}, {check.size} bytes at {check.offset}:"
-            f" {digest.algorithm} is {self.got}, not {digest.value}"
-        )
+        check = self.check
+        where = f"{check.digest.origin}, {check.size} bytes at {check.offset}"
+        return f"{where}: {self.difference}"
 
 
 class _Track:
@@ -94,9 +93,9 @@ class _Track:
             self._finish(self._left.popleft())
 
     def _finish(self, check: Check) -> None:
-        got = self._hash.hexdigest()
-        if got != check.digest.value:
-            self.wrong.append(Mismatch(check, got))
+        difference = check.digest.difference(self._hash.hexdigest())
+        if difference is not None:
+            self.wrong.append(Mismatch(check, difference))
         self._start_next()
 
     def _start_next(self) -> None:
@@ -122,8 +121,9 @@ class _Image:
 class Verifier:
     """Verifies images in threads of its own."""
 
-    def __init__(self, jobs: int = JOBS) -> None:
-        """Read `jobs` ranges at once."""
+    def __init__(self, jobs: int = JOBS, certificates: Path | None = None) -> None:
+        """Read `jobs` ranges at once; verify signatures with the certificates of a directory."""
+        self._certificates = certificates
         self._images = ThreadPoolExecutor(jobs, "image")
         self._lanes = ThreadPoolExecutor(jobs, "lane")
         self._count_lock = threading.Lock()
@@ -150,7 +150,7 @@ class Verifier:
             return failed(path, exc)
         try:
             facts = read_facts(fd)
-            plan = plan_of(facts, given)
+            plan = plan_of(facts, given, self._certificates)
             image = _Image(fd)
             self._compare(image, plan)
             if (image.wrong or image.failure) and _was_replaced(image, path, facts):
@@ -226,8 +226,8 @@ def _report(path: str, image: _Image, plan: Plan) -> Report:
     if image.failure:
         return Report(path, Verdict.FAILED, image.failure)
     gaps = "; ".join(plan.gaps)
-    if gaps and not plan.wholes:
-        rest = f"; {plan.summary()} compared, and right" if plan.segments else ""
+    if gaps and (plan.is_unsure or not plan.wholes):
+        rest = f"; {plan.summary()} compared, and right" if plan.lanes else ""
         return Report(path, Verdict.CANNOT, gaps + rest)
     if not plan.lanes:
         return Report(path, Verdict.OK, "empty")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Swift's limit for one object; a segment this large is the last resort of the plan below.
 LARGEST_SEGMENT = 5 * 1024**3
@@ -26,14 +30,32 @@ class SegmentPlan:
 
     def size_of(self, index: int) -> int:
         """Return the size of segment number `index`, counted from 0."""
-        size, end, run = self.segment_size, 0, self.most_segments
-        while run > 1 and size < self.largest:
-            run //= 2
-            end += run
-            if index < end:
+        for _, first, count, size in self._runs():
+            if count is None or index < first + count:
                 return size
-            size *= 2
-        return min(size, self.largest)
+        raise AssertionError("the last run has no end")
+
+    def cell_of(self, offset: int) -> tuple[int, int]:
+        """Return (start, end) of the segment with byte `offset`, when all are whole."""
+        for start, _, count, size in self._runs():
+            if count is None or offset < start + count * size:
+                first = start + (offset - start) // size * size
+                return first, first + size
+        raise AssertionError("the last run has no end")
+
+    def _runs(self) -> Iterator[tuple[int, int, int | None, int]]:
+        """Yield runs of equal segments: (offset, number, how many, size); the last has no end."""
+        size, left, offset, number = self.segment_size, self.most_segments, 0, 0
+        while left > 1 and size < self.largest:
+            count = left // 2
+            yield offset, number, count, size
+            offset, number, left, size = (
+                offset + count * size,
+                number + count,
+                count,
+                size * 2,
+            )
+        yield offset, number, None, min(size, self.largest)
 
 
 def prefix_among_images(name: str, upload: str, longest: int) -> str:

@@ -1,92 +1,152 @@
-"""One image being written in order: spooled, uploaded in segments, committed as a whole.
+"""One image being written: any byte of it at any time, committed as a whole.
 
-The image is what was uploaded, then what is on its way, then the spool's tail. Until a
-commit nobody sees any of it; a commit is one PUT, of the image or of its manifest, after
-which everybody does. `close` comes as `flush`, once for every duplicate of a descriptor
-and sometimes before the last write, so a commit can be followed by more bytes and another
-commit: the tail stays in the spool until the writer is closed, and a tail that was
-committed as a segment is uploaded again, longer, under another name.
+Until a commit nobody sees any of it; a commit is one PUT, of the image or of its manifest,
+after which everybody does. `close` comes as `flush`, once for every duplicate of a
+descriptor and sometimes before the last write, so a commit can be followed by more bytes
+and another commit.
+
+Each cell that is written goes its own way: its upload starts when it is left behind, when
+memory is short, or at the commit.
 
 State: clean (Swift has all of it) or dirty; a commit that failed can be tried again, its
 bytes are kept. Once a write was refused the image has a gap that nobody will fill: it is
-broken, and never committed, whatever the application does after the error.
+broken, and never committed, until it is emptied.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Layout, Source
-from swiftimgfs.store.image_store import StoredImage, whole_object
-from swiftimgfs.store.large_objects import slo_etag
-from swiftimgfs.store.records import EMPTY_MD5
-from swiftimgfs.store.request import Payload
-from swiftimgfs.writing.spool import Spool, inline_pieces
-from swiftimgfs.writing.uploader import SegmentUpload, Uploader, stored_segment
+from swiftimgfs.layout import Layout, Stored
+from swiftimgfs.store.image_store import metadata_headers
+from swiftimgfs.store.records import OBJECT_META
+from swiftimgfs.writing.body import payload_of
+from swiftimgfs.writing.cell_uploads import CellUploads
+from swiftimgfs.writing.commit import Committed, Committer
+from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
+from swiftimgfs.writing.dirty_image import DirtyImage
+from swiftimgfs.writing.hooks import STALE_METADATA
+from swiftimgfs.writing.recipe import pieces_of, rows_of
+from swiftimgfs.writing.spool import SpoolFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-    from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.store.large_objects import Segment
-    from swiftimgfs.store.records import ImageInfo
-    from swiftimgfs.writing.uploader import WriteOptions
+    from swiftimgfs.reading.reader import Bytes, ImageReader
+    from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a commit made: the image, and the parts of the one that it replaced."""
-
-    image: StoredImage
-    replaced: list[tuple[str, str]]
+# Of the connections: with fewer uploads on their way, who has no memory left goes on in the
+# spool instead of waiting.
+ENOUGH_UPLOADS: Final = 0.5
 
 
 class ImageWriter:
-    """Writes one image from its first byte to its last."""
+    """Writes one image."""
 
     def __init__(
         self,
-        store: ImageStore,
-        uploader: Uploader,
-        options: WriteOptions,
+        parts: WriteParts,
+        container: str,
         name: str,
+        reader: ImageReader,
         *,
         base: StoredImage | None,
+        is_edit: bool = False,
     ) -> None:
-        """Start an empty image.
+        """Start an empty image, or one with the bytes of its base.
 
         Args:
-            store: Where it will be.
-            uploader: Of its segments.
-            options: When it is stored in segments, and whether whoever is last wins.
-            name: Its name in the uploader's container.
+            parts: What all writers share.
+            container: Where the image is to be.
+            name: Its name there.
+            reader: Reads its bytes, those in Swift too.
             base: The image that it will replace, as it was seen when it was opened; None
                 when there was none.
+            is_edit: Begin with the base's bytes.
         """
-        self.name = name
-        self._store = store
-        self._uploader = uploader
-        self._options = options
-        self._base = base
-        self._full: list[SegmentUpload] = []
-        self._tail = Spool()
-        self._headers: dict[str, str] = {}
-        self._is_dirty = True  # an empty image is also one to be stored
+        self._parts = parts
+        self._reader = reader
+        self._uploader = parts.uploader(container, name)
+        self._uploader.base_etag = base.info.etag if base else None
+        self._format = parts.format_of(self._uploader)
+        self._committer = Committer(parts, self._uploader, self._format, base)
+        self._spool = SpoolFile(parts.spool_directory)
+        layout = base.layout if base and is_edit else None
+        self._image = DirtyImage(layout, self._format, self._spool, parts.budget)
+        metadata = base.info.metadata if base else {}
+        self._watch = parts.watches.of(layout.size if layout else 0, metadata)
+        self._headers = _headers_of(base) if base and is_edit else {}
+        self._is_dirty = not is_edit  # an empty image is also one to be stored
+        self._has_new_bytes = not is_edit
         self._refused: errors.SwiftImgFsError | None = None
-        self._is_manifest_uncertain = False
+        self._failure: errors.SwiftImgFsError | None = None  # of the last commit
+        self.is_wanted = False  # somebody asked for a commit, and none succeeded since
+        self._uploads = CellUploads(parts, self._image, self._format, self._uploader, reader)
         self._lock = trio.Lock()  # writes and commits, one at a time, in the kernel's order
+        parts.budget.enter(self)
+
+    @classmethod
+    async def resumed(
+        cls,
+        parts: WriteParts,
+        recipe: Mapping[str, Any],
+        spool: Path | None,
+        entry: JournalEntry,
+        reader: ImageReader,
+    ) -> ImageWriter:
+        """Return a writer of what another one could not commit; the spool file stays as it is.
+
+        Raises:
+            ImageChangedError: It is not the image any more that was opened.
+            HostDiskError: The recipe or the spool file is damaged.
+        """
+        container, name = recipe["container"], recipe["name"]
+        base = await _base_of(parts, recipe)
+        writer = cls(parts, container, name, reader, base=base)
+        if spool is not None:
+            writer._spool = SpoolFile.kept(spool)
+        pieces = pieces_of(recipe, writer._spool if spool else None)
+        writer._image.begin(Layout(pieces).extents)
+        writer._headers = dict(recipe["headers"])
+        writer._watch.close()
+        writer._watch = parts.watches.of(max(writer.size, 1), {})
+        writer._uploader.adopt(entry)
+        return writer
+
+    @property
+    def name(self) -> str:
+        """The image's name in its container."""
+        return self._uploader.name
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
-        return sum(upload.size for upload in self._full) + self._tail.size
+        """Bytes of the image as it is now."""
+        return self._image.extents.size
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of it that are not holes."""
+        return self.size - self._image.extents.zeros
+
+    @property
+    def changes(self) -> int:
+        """A number that grows when bytes move or change."""
+        return self._image.extents.changes
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Bytes that are here and wait for Swift."""
+        return self._image.extents.memory + self._image.extents.spooled
 
     @property
     def is_dirty(self) -> bool:
@@ -96,62 +156,32 @@ class ImageWriter:
     @property
     def is_stored(self) -> bool:
         """Whether an image has the name in Swift: the replaced one, or what was committed."""
-        return self._base is not None
+        return self._committer.base is not None
+
+    def layout(self) -> Layout:
+        """Return the image as it was written, wherever its bytes are now."""
+        return self._image.extents.snapshot()
 
     def renamed(self, container: str, name: str, base: StoredImage | None) -> None:
         """Commit under another name from now on, where `base` is what has the name already."""
-        self._uploader.container = container
-        self.name = name
-        self._base = base
-
-    async def write(self, offset: int, data: bytes) -> None:
-        """Append `data` at `offset`; what lies between it and the end becomes zeros.
-
-        Waits only when too many bytes wait for Swift.
-
-        Raises:
-            NotSupportedError: `offset` lies before the end.
-            SwiftImgFsError: What an upload of this image failed with.
-        """
-        async with self._lock:
-            self._raise_refused()
-            try:
-                await self._write(offset, data)
-            except errors.SwiftImgFsError as failure:
-                self._refused = failure
-                raise
-
-    async def _write(self, offset: int, data: bytes) -> None:
-        gap = offset - self.size
-        if gap < 0:
-            raise errors.NotSupportedError(
-                f"{self.name}: written at {offset} with {self.size} bytes there already;"
-                " images can be written in order only"
-            )
-        self._is_dirty = True
-        await self._append_zeros(gap)
-        self._tail.append(data)
-        await self._upload_full_segments()
-
-    async def truncate(self, size: int) -> None:
-        """Make the image `size` bytes long, by zeros or by forgetting what was not uploaded.
-
-        Raises:
-            NotSupportedError: What would have to go was already uploaded.
-        """
-        async with self._lock:
-            gap = size - self.size
-            if not gap:
-                return
-            if -gap > self._tail.size:
-                raise errors.NotSupportedError(
-                    f"{self.name}: cannot be shortened to {size} bytes any more"
+        old = self._uploader.container, self._uploader.name
+        self._uploader.renamed(container, name)
+        self._format.renamed(container, name)
+        self._committer.base = base
+        self._uploader.base_etag = base.info.etag if base else None
+        extents = self._image.extents
+        for extent in tuple(extents.extents):
+            source = extent.source
+            if isinstance(source, Stored) and (source.container, source.object) == old:
+                moved = Stored(
+                    container,
+                    name,
+                    source.etag,
+                    source.start,
+                    source.object_size,
+                    source.is_manifest,
                 )
-            self._is_dirty = True
-            if gap < 0:
-                self._tail.truncate(self._tail.size + gap)
-            await self._append_zeros(gap)
-            await self._upload_full_segments()
+                extents.replace(extent.offset, extent.size, [(extent.size, moved)])
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """Have the next commit send these headers, metadata and content type, with the image."""
@@ -159,9 +189,48 @@ class ImageWriter:
             self._headers |= headers
             self._is_dirty = True
 
-    def layout(self) -> Layout:
-        """Return the image as it was written, wherever its bytes are now."""
-        return Layout(self._pieces())
+    def drop_headers(self, names: Iterable[str]) -> None:
+        """Have the next commit send these headers no more."""
+        for name in names:
+            if self._headers.pop(name, None) is not None:
+                self._is_dirty = True
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Take `data` over; what lies between the end and `offset` becomes zeros.
+
+        Waits only when too many bytes wait for Swift.
+
+        Raises:
+            HostFullError: The spool's disk has no room.
+            SwiftImgFsError: What an upload of this image failed with.
+        """
+        if not data:
+            return
+        async with self._lock:
+            self._raise_refused()
+            try:
+                frontier = self._image.frontier
+                await self._make_room(len(data), is_in_order=offset >= frontier)
+                self._is_dirty = self._has_new_bytes = True
+                self._image.write(offset, data)
+            except errors.SwiftImgFsError as failure:
+                self._refused = failure
+                raise
+            self._watch.written(offset, data)
+            if offset >= frontier:
+                self._uploads.start_behind(offset + len(data))
+        await self._watch.keep_up()
+
+    async def truncate(self, size: int) -> None:
+        """Make the image `size` bytes long, by zeros or by forgetting what is beyond."""
+        async with self._lock:
+            if size == self.size and size:
+                return
+            self._is_dirty = self._has_new_bytes = True
+            self._image.truncate(size)
+            self._watch.truncated(size)
+            if not size:
+                self._refused = None  # nothing is left that could have a gap
 
     async def commit(self) -> Committed | None:
         """Return after Swift acknowledged all of the image; None when it had already.
@@ -174,172 +243,176 @@ class ImageWriter:
             self._raise_refused()
             if not self._is_dirty:
                 return None
-            committed = await self._commit()
-            self._is_dirty = False
+            self.is_wanted = True
+            try:
+                committed = await self._commit()
+            except errors.SwiftImgFsError as failure:
+                self._failure = failure
+                raise
+            self._is_dirty = self._has_new_bytes = self.is_wanted = False
             return committed
 
     async def close(self) -> None:
-        """Give the bytes up; delete the segments of what was never committed."""
-        if self._is_dirty:
-            kept = set(self._base.parts) if self._base else set()
-            abandoned = [
-                u for u in self._full if u.segment is None or _name(u.segment) not in kept
-            ]
-            await self._discard(abandoned)
-        self._tail = Spool()
+        """Give the bytes up; delete what was uploaded and never committed."""
+        self._parts.budget.leave(self)
+        self._watch.close()
+        self._image.begin(())
+        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+            await self._uploads.settled()
+        await self._committer.abandon()
+        self._spool.close()
 
-    # ── the steps of a commit ──────────────────────────────────────────────────────────
+    async def keep(self) -> bool:
+        """Have the journal take over what could not be committed; return whether it did.
 
-    async def _commit(self) -> Committed:
-        await self._check_base()
-        is_large = self._full or self._tail.size >= self._options.large_object_size
-        info, tail = await (self._put_large() if is_large else self._put_plain())
-        image = self._stored_image(info, tail)
-        kept = {*image.parts, (info.container, info.name)}
-        old = self._base.parts if self._base else ()
-        self._base = image
-        log.info(
-            "committed image=%s/%s size=%d etag=%s",
-            info.container,
-            info.name,
-            info.size,
-            info.etag,
-        )
-        return Committed(image, [part for part in old if part not in kept])
-
-    async def _check_base(self) -> None:
-        """Refuse to replace an image that is not the one we opened.
-
-        Swift has no If-Match for a PUT: between this HEAD and the PUT another host can
-        still come. Whoever is later then wins as a whole.
+        An image with a gap is not kept: nobody could want it.
         """
-        if self._base is None or self._options.last_writer_wins:
-            return
-        base = self._base.info
+        if self._refused is not None or not self._is_dirty:
+            return False
+        with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+            await self._uploads.settled()
+        reason = self._failure or errors.StoreUnavailableError("it was not committed")
         try:
-            now = await self._store.head_image(base.container, base.name)
-        except errors.NotFoundError:
-            return  # deleted since: what we write is not in anybody's way
-        if now.etag != base.etag:
-            raise errors.ImageChangedError(
-                f"{base.container}/{base.name}: changed by somebody else since it was opened"
+            self._image.spill()
+            entry = await self._uploader.entry()
+            is_kept = await entry.keep(
+                self._recipe(),
+                self._spool.path,
+                str(reason),
+                errno.errorcode.get(reason.errno, "EIO"),
+                is_told=self._failure is not None,
             )
+        except errors.HostDiskError as failure:
+            log.warning("not kept image=%s reason=%s", self.name, failure)
+            return False
+        if is_kept:
+            self._spool.detach()
+            self._uploader.leave()
+            self._is_dirty = False
+        return is_kept
 
-    async def _put_plain(self) -> tuple[ImageInfo, None]:
-        payload = Payload(self._tail.buffers()) if self._tail.size else b""
-        container, name = self._uploader.container, self.name
-        try:
-            info = await self._store.put_object(
-                container, name, payload, self._headers, is_new=self._must_be_new
-            )
-        except (errors.ExistsError, errors.StoreUnavailableError) as failure:
-            etag = payload.md5() if isinstance(payload, Payload) else EMPTY_MD5
-            info = await self._ours_after_all(etag, failure)
-        return info, None
+    def _recipe(self) -> dict[str, object]:
+        return {
+            "container": self._uploader.container,
+            "name": self._uploader.name,
+            "size": self.size,
+            "base_etag": self._uploader.base_etag,
+            "headers": self._headers,
+            "extents": rows_of(self._image.extents.extents),
+        }
 
-    async def _put_large(self) -> tuple[ImageInfo, Segment | None]:
-        self._check_count(len(self._full) + bool(self._tail.size))
-        await self._uploader.restart_failed(self._full)
-        tail = []
-        if self._tail.size:
-            tail.append(await self._uploader.start(self._tail.buffers(), self._tail.size))
-        try:
-            segments = await self._uploader.wait([*self._full, *tail])
-            info = await self._put_manifest(segments)
-        except BaseException:
-            await self._discard(tail)
-            raise
-        return info, segments[-1] if tail else None
+    def relieve(self) -> bool:
+        """Free memory or spool: what is stored is forgotten, what is not is uploaded."""
+        if not self.dirty_bytes:
+            return False
+        base = self._committer.base
+        if not self._is_dirty and base is not None:
+            self._image.begin(base.layout.extents)
+            return True
+        idle = [c for c in self._image.cells if not c.is_waiting and c.failure is None]
+        if not idle:
+            return False
+        self._uploads.start(min(idle, key=lambda cell: cell.touched))
+        return True
 
-    async def _put_manifest(self, segments: list[Segment]) -> ImageInfo:
-        container, is_new = self._uploader.container, self._must_be_new
-        etag = slo_etag(segment.etag for segment in segments)
-        self._is_manifest_uncertain = True
-        try:
-            info = await self._store.put_manifest(
-                container, self.name, segments, self._headers, is_new=is_new
-            )
-        except (errors.ExistsError, errors.StoreUnavailableError) as failure:
-            info = await self._ours_after_all(etag, failure)
-        except errors.SwiftImgFsError:
-            self._is_manifest_uncertain = False
-            raise
-        self._is_manifest_uncertain = False
-        return info
-
-    @property
-    def _must_be_new(self) -> bool:
-        return self._base is None and not self._options.last_writer_wins
-
-    async def _ours_after_all(self, etag: str, failure: errors.SwiftImgFsError) -> ImageInfo:
-        """Return what has the name if it is what we sent: only the answer to our PUT was lost."""
-        info = await self._store.head_image(self._uploader.container, self.name)
-        if info.etag == etag:
-            return info
-        if isinstance(failure, errors.ExistsError):
-            self._is_manifest_uncertain = False
-            raise errors.ImageChangedError(f"{failure}: made by somebody else") from failure
-        raise failure
-
-    async def _discard(self, uploads: list[SegmentUpload]) -> None:
-        """Delete uploaded segments, unless a manifest whose fate we do not know may name them."""
-        if not self._is_manifest_uncertain:
-            await self._uploader.discard(uploads)
-        elif uploads:
-            log.error(
-                "segments kept, because their manifest may be stored image=%s/%s count=%d",
-                self._uploader.container,
-                self.name,
-                len(uploads),
-            )
-
-    # ── the parts of the image ─────────────────────────────────────────────────────────
-
-    def _pieces(self) -> Iterator[tuple[int, Source]]:
-        for upload in self._full:
-            yield from upload.pieces()
-        yield from inline_pieces(self._tail.buffers())
-
-    def _stored_image(self, info: ImageInfo, tail: Segment | None) -> StoredImage:
-        segments = [upload.segment for upload in self._full if upload.segment]
-        segments += [tail] if tail else []
-        if not segments:
-            return StoredImage(info, Layout([(info.size, whole_object(info))]))
-        layout = Layout((segment.size, stored_segment(segment)) for segment in segments)
-        return StoredImage(info, layout, tuple(_name(segment) for segment in segments))
-
-    async def _append_zeros(self, size: int) -> None:
-        """Append zeros segment by segment, so that a large hole waits like data does."""
-        while size > 0:
-            step = min(size, self._uploader.plan.size_of(len(self._full)))
-            self._tail.append_zeros(step)
-            size -= step
-            await self._upload_full_segments()
-
-    async def _upload_full_segments(self) -> None:
-        """Start the upload of each segment that is complete."""
-        while self._full or self._tail.size >= self._options.large_object_size:
-            size = self._uploader.plan.size_of(len(self._full))
-            if self._tail.size < max(size, 1):
-                return
+    async def _make_room(self, size: int, *, is_in_order: bool) -> None:
+        """Wait until `size` bytes more may wait for Swift."""
+        budget = self._parts.budget
+        enough = max(1, int(self._parts.options.connections * ENOUGH_UPLOADS))
+        while is_in_order and budget.uploads >= enough and not budget.has_memory(size):
+            await budget.freed()
+        while not budget.has_room(size):
+            can_wait = budget.relieve() or budget.uploads
+            if budget.has_room(size):
+                break
             self._raise_upload_failure()
-            self._check_count(len(self._full) + 1)
-            self._full.append(await self._uploader.start(self._tail.cut(size), size))
-
-    def _check_count(self, segments: int) -> None:
-        if segments > self._uploader.plan.most_segments:
-            raise errors.TooLargeError(f"{self.name}: more segments than a manifest names")
+            if not can_wait:
+                raise errors.HostFullError(
+                    f"{self.name}: spool_size is used up by what Swift does not take"
+                )
+            await budget.freed()
+        self._raise_upload_failure()
 
     def _raise_upload_failure(self) -> None:
         """Tell an application at once that what it goes on to write will not be stored."""
-        for upload in self._full:
-            if upload.failure is not None:
-                raise upload.failure
+        failure = self._uploads.failure()
+        if failure is not None:
+            raise failure
 
     def _raise_refused(self) -> None:
         if self._refused is not None:
             raise self._refused
 
+    # ── the steps of a commit ──────────────────────────────────────────────────────────
 
-def _name(segment: Segment) -> tuple[str, str]:
-    return segment.container, segment.name
+    async def _commit(self) -> Committed:
+        if not self._format.is_large(self.size, is_started=self._is_started()):
+            return await self._commit_plain()
+        self._image.touch_unnamed()
+        await self._uploads.finish()
+        headers = await self._final_headers()
+        committed = await self._committer.put_large(self._image.rows(), self.layout(), headers)
+        self._image.begin(committed.image.layout.extents)
+        return committed
+
+    async def _commit_plain(self) -> Committed:
+        extents = await self._uploads.completed(self._image.extents.extents)
+        headers = await self._final_headers()
+        committed = await self._committer.put_plain(payload_of(extents), headers)
+        if any(isinstance(e.source, Stored) for e in self._image.extents.extents):
+            self._image.begin(committed.image.layout.extents)
+        return committed
+
+    def _is_started(self) -> bool:
+        """Return whether some of the image is in segments already, or on its way there.
+
+        Or had better be: what is left of a plain image would have to be fetched and sent.
+        """
+        own = self._uploader.container, self._uploader.name
+        in_own = 0
+        for extent in self._image.extents.extents:
+            source = extent.source
+            if isinstance(source, Stored):
+                if (source.container, source.object) != own:
+                    return True
+                in_own += extent.size
+        return bool(self._uploads.flying) or in_own > self._format.plan.segment_size
+
+    async def _final_headers(self) -> dict[str, str]:
+        """Return what is sent with the image: nothing that other bytes had."""
+        if not self._has_new_bytes:
+            return dict(self._headers)
+        stale = metadata_headers(dict.fromkeys(STALE_METADATA, ""))
+        headers = {k: v for k, v in self._headers.items() if k.lower() not in stale}
+        metadata = {
+            key.lower().removeprefix(OBJECT_META): value
+            for key, value in headers.items()
+            if key.lower().startswith(OBJECT_META)
+        }
+        told = await self._watch.finish(self.size, metadata, self._read)
+        if self._image.extents.zeros and self._format.names_zeros:
+            told = {**told, "allocated": str(self.stored_bytes)}
+        self._headers = {**headers, **metadata_headers(told)}
+        return dict(self._headers)
+
+    async def _read(self, offset: int, size: int) -> Bytes:
+        return await self._reader.read(self.layout(), offset, size)
+
+
+async def _base_of(parts: WriteParts, recipe: Mapping[str, Any]) -> StoredImage | None:
+    """Return what has the image's name, which must be what had it when it was written."""
+    container, name = recipe["container"], recipe["name"]
+    try:
+        base = await parts.store.resolve(await parts.store.head_image(container, name))
+    except errors.NotFoundError:
+        return None
+    if base.info.etag != recipe["base_etag"] and not parts.options.last_writer_wins:
+        raise errors.ImageChangedError(f"{container}/{name}: changed by somebody else since")
+    return base
+
+
+def _headers_of(base: StoredImage) -> dict[str, str]:
+    """Return what an image that is edited keeps beside its bytes."""
+    info = base.info
+    kept = {k: v for k, v in info.kept_headers.items() if k != "x-object-manifest"}
+    return {"Content-Type": info.content_type, **kept, **metadata_headers(info.metadata)}

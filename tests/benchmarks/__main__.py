@@ -1,15 +1,17 @@
-"""The command line: `contrib/benchmark reading [--jobs NAME,…] [--size 1G] [--runs 3]`."""
+"""The command line: `contrib/benchmark reading|writing [--jobs NAME,…] [--size 1G]`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import signal
 import sys
 import tempfile
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rich.console import Console
 
@@ -21,13 +23,30 @@ from tests.benchmarks.jobs import READING_JOBS, Job
 from tests.benchmarks.nginx import NginxError
 from tests.benchmarks.peers import OURS_UNVERIFIED, can_turn_verification_off
 from tests.benchmarks.processes import ToolError
-from tests.benchmarks.servers import Servers
+from tests.benchmarks.servers import SWALLOW, Servers
+from tests.benchmarks.writing import WRITERS, WRITING_JOBS, WritingJob, dd_at_once
+from tests.benchmarks.writing_claims import writing_claims_of
+from tests.support.child import ChildError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
+    from tests.benchmarks.claims import Claim
+    from tests.benchmarks.endpoint import Endpoint
     from tests.benchmarks.measure import Result, Sample
+
+AnyJob = TypeVar("AnyJob", Job, WritingJob)
+Job_contra = TypeVar("Job_contra", bound=Job | WritingJob, contravariant=True)
+
+
+class Measure(Protocol[Job_contra]):
+    """Measures one run of one job by one peer."""
+
+    def __call__(
+        self, job: Job_contra, peer: str, endpoint: Endpoint, images: Images, directory: Path
+    ) -> Sample: ...
+
 
 MEMORY = Path("/dev/shm")
 UNITS = {"M": MIB, "G": 1024 * MIB}
@@ -40,16 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
+    kind: Kind = given.kind
     try:
-        results = read(given)
-    except (NginxError, EmbeddedSwiftError) as failure:
+        results = kind.run(given)
+    except (NginxError, EmbeddedSwiftError, ChildError) as failure:
         sys.stderr.write(f"benchmark: {failure}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    claims = claims_of(results)
+    claims = kind.claims_of(results)
     console = Console(width=None if sys.stdout.isatty() else 150)
-    console.print(report.results_table(results))
+    console.print(report.results_table(kind.title, kind.columns, results))
     if any(claim.measured is not None for claim in claims):
         console.print(report.claims_table(claims))
     if given.json:
@@ -67,24 +87,51 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def read(given: argparse.Namespace) -> list[Result]:
     """Run the reading jobs that were asked for."""
+    jobs: Sequence[Job] = given.jobs
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for job in jobs:
+        wanted[job.server].update(job.images)
+    with _run(given, wanted, 2 * given.size) as run:
+        peers = _able(given.peers)
+        return [
+            result
+            for job in jobs
+            for result in run.results(job, _of(peers, job.peers), measure.measure)
+        ]
+
+
+def write(given: argparse.Namespace) -> list[Result]:
+    """Run the writing jobs that were asked for."""
+    jobs: Sequence[WritingJob] = given.jobs
+    # The swallower has to be told what will come; a Swift begins empty.
+    wanted = {job.server: {job.image} if job.server == SWALLOW else set() for job in jobs}
+    writers = max(WRITERS if job.write is dd_at_once else 2 for job in jobs)
+    with _run(given, wanted, (1 + writers) * given.size) as run:
+        return [
+            result
+            for job in jobs
+            for result in run.results(job, _of(given.peers, job.peers), measure.measure_writing)
+        ]
+
+
+def _of(peers: Sequence[str], able: Sequence[str]) -> list[str]:
+    return [peer for peer in able if peer in peers]
+
+
+@contextlib.contextmanager
+def _run(
+    given: argparse.Namespace, wanted: Mapping[str, Iterable[str]], memory: int
+) -> Iterator[Run]:
+    """Prepare the machine: what is measured shall not be the first to use its memory."""
     progress = Console(stderr=True)
     if not measure.can_drop_caches():
         progress.print("not root: the page cache is not dropped between runs")
-    peers = _able(given.peers)
-    wanted: defaultdict[str, set[str]] = defaultdict(set)
-    for job in given.jobs:
-        wanted[job.server].update(job.images)
     with tempfile.TemporaryDirectory(prefix="swiftimgfs-benchmark-", dir=MEMORY) as name:
         directory = Path(name)
-        measure.touch_memory(directory, 2 * given.size)
+        measure.touch_memory(directory, memory)
         images = Images(directory, given.size)
         with Servers(directory, images, wanted) as servers:
-            run = Run(servers, images, directory, given.runs, progress)
-            return [
-                result
-                for job in given.jobs
-                for result in run.results(job, [peer for peer in job.peers if peer in peers])
-            ]
+            yield Run(servers, images, directory, given.runs, progress)
 
 
 def _able(peers: Sequence[str]) -> list[str]:
@@ -105,7 +152,9 @@ class Run:
         self._runs = runs
         self._progress = progress
 
-    def results(self, job: Job, peers: Sequence[str]) -> list[Result]:
+    def results(
+        self, job: AnyJob, peers: Sequence[str], measure_once: Measure[AnyJob]
+    ) -> list[Result]:
         """Let peers do a job in turns, so that a slow minute of the machine hits them all.
 
         One that fails is not asked again.
@@ -119,7 +168,7 @@ class Run:
                 continue
             self._progress.print(f"{job.name}: {peer} {number}/{runs}", highlight=False)
             try:
-                sample = measure.measure(job, peer, endpoint, self._images, self._directory)
+                sample = measure_once(job, peer, endpoint, self._images, self._directory)
             except ToolError as exc:
                 failures[peer] = str(exc)
                 self._progress.print(f"  failed: {exc}", style="red", markup=False)
@@ -133,48 +182,74 @@ class Run:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A subcommand: its jobs, how they are run, and what is said of them."""
+
+    title: str
+    help: str
+    jobs: Sequence[Job] | Sequence[WritingJob]
+    run: Callable[[argparse.Namespace], list[Result]]
+    claims_of: Callable[[Sequence[Result]], list[Claim]]
+    columns: Sequence[report.Column]
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """All who take part in any job."""
+        return tuple(dict.fromkeys(peer for job in self.jobs for peer in job.peers))
+
+
+KINDS = {
+    "reading": Kind(
+        "Reading",
+        "cold, warm and random reads",
+        READING_JOBS,
+        read,
+        claims_of,
+        report.READING_COLUMNS,
+    ),
+    "writing": Kind(
+        "Writing",
+        "uploads, edits, sparse and converted images",
+        WRITING_JOBS,
+        write,
+        writing_claims_of,
+        report.WRITING_COLUMNS,
+    ),
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="contrib/benchmark", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="reading")
-    reading = commands.add_parser("reading", help="cold, warm and random reads")
-    reading.add_argument(
-        "--jobs",
-        type=_jobs,
-        default=READING_JOBS,
-        metavar="NAME,…",
-        help=f"of {', '.join(job.name for job in READING_JOBS)} (default: all)",
-    )
-    reading.add_argument(
-        "--peers",
-        type=_peers,
-        default=_all_peers(),
-        metavar="NAME,…",
-        help=f"of {', '.join(_all_peers())} (default: all)",
-    )
-    reading.add_argument("--size", type=_size, default=UNITS["G"], help="of the image (1G)")
-    reading.add_argument("--runs", type=int, default=3, help="of each, for medians (3)")
-    reading.add_argument("--json", type=Path, metavar="FILE", help="every sample goes there")
+    commands = parser.add_subparsers(required=True, metavar="|".join(KINDS))
+    for name, kind in KINDS.items():
+        command = commands.add_parser(name, help=kind.help)
+        command.set_defaults(kind=kind)
+        by_name = {job.name: job for job in kind.jobs}
+        _add_list(command, "--jobs", by_name)
+        _add_list(command, "--peers", {peer: peer for peer in kind.peers})
+        command.add_argument("--size", type=_size, default=UNITS["G"], help="of the image (1G)")
+        command.add_argument("--runs", type=int, default=3, help="of each, for medians (3)")
+        command.add_argument(
+            "--json", type=Path, metavar="FILE", help="every sample goes there"
+        )
     return parser
 
 
-def _jobs(text: str) -> tuple[Job, ...]:
-    by_name = {job.name: job for job in READING_JOBS}
-    return tuple(by_name[name] for name in _known(text, by_name))
+def _add_list(command: argparse.ArgumentParser, flag: str, known: Mapping[str, object]) -> None:
+    def parse(text: str) -> tuple[object, ...]:
+        names = text.split(",")
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+        return tuple(known[name] for name in names)
 
-
-def _all_peers() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(peer for job in READING_JOBS for peer in job.peers))
-
-
-def _peers(text: str) -> tuple[str, ...]:
-    return tuple(_known(text, _all_peers()))
-
-
-def _known(text: str, known: Sequence[str] | dict[str, Job]) -> list[str]:
-    names = text.split(",")
-    if unknown := set(names) - set(known):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return names
+    command.add_argument(
+        flag,
+        type=parse,
+        default=tuple(known.values()),
+        metavar="NAME,…",
+        help=f"of {', '.join(known)} (default: all)",
+    )
 
 
 def _size(text: str) -> int:

@@ -49,6 +49,10 @@ class Results:
         self._by_name = {(one.job, one.peer): one for one in results}
         self._all = results
 
+    def find(self, job: str, peer: str = OURS) -> Result | None:
+        """Return a result, also one that failed."""
+        return self._by_name.get((job, peer))
+
     def get(self, job: str, peer: str = OURS) -> Result | None:
         """Return a result with samples in it."""
         found = self._by_name.get((job, peer))

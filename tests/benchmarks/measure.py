@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.endpoint import Traffic
-from tests.benchmarks.jobs import JOB_SECONDS, Reading
-from tests.benchmarks.peers import COMMANDS, MEMORY, mounted
+from tests.benchmarks.jobs import JOB_SECONDS, Reading, look_up
+from tests.benchmarks.peers import COMMANDS, MEMORY, SWIFT_UPLOAD, mounted, swift_upload
 from tests.benchmarks.processes import ToolError, Usage, run, usage_of, wait_until
+from tests.benchmarks.writing import Written
 
 if TYPE_CHECKING:
     from tests.benchmarks.endpoint import Endpoint
-    from tests.benchmarks.images import Images
+    from tests.benchmarks.images import Image, Images
     from tests.benchmarks.jobs import Job
+    from tests.benchmarks.writing import WritingJob
 
 GIB = 1024**3
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
@@ -30,10 +32,11 @@ class Sample:
     """What one run came to, or the medians of several.
 
     Attributes:
-        size: Bytes that the job read.
-        cpu_seconds: Of the mount's process, or of the program that reads without one.
+        size: Bytes that the job read or wrote.
+        cpu_seconds: Of the mount's process, or of the program that does without one.
         peak_rss: Of a mount's process, in bytes; 0 where there is no mount.
         fetched: Bytes of objects that the server sent.
+        stored: Bytes of objects that it received, with `puts` requests.
     """
 
     size: float
@@ -43,6 +46,9 @@ class Sample:
     fetched: float
     gets: float
     requests: float
+    stored: float = 0
+    puts: float = 0
+    manifests: float = 0
 
     @property
     def rate(self) -> float | None:
@@ -51,13 +57,18 @@ class Sample:
 
     @property
     def cpu_per_gib(self) -> float | None:
-        """CPU seconds for each GiB that was read."""
+        """CPU seconds for each GiB that was read or written."""
         return self.cpu_seconds / self.size * GIB if self.size > 1 else None
 
     @property
     def fetched_per_byte(self) -> float | None:
         """Bytes fetched for each byte read."""
         return self.fetched / self.size if self.size > 1 else None
+
+    @property
+    def stored_per_byte(self) -> float | None:
+        """Bytes of objects stored for each byte written."""
+        return self.stored / self.size if self.size > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +174,68 @@ def _differs(endpoint: Endpoint, seen: Traffic) -> bool:
     return endpoint.traffic() != seen
 
 
-def _sample(reading: Reading, usage: Usage, traffic: Traffic | None = None) -> Sample:
+def measure_writing(
+    job: WritingJob, peer: str, endpoint: Endpoint, images: Images, directory: Path
+) -> Sample:
+    """Run a writing job once, and look at what it stored; nothing of that is left.
+
+    Raises:
+        ToolError: Something failed or hung, or another image is stored than was written.
+    """
+    if can_drop_caches():
+        DROP_CACHES.write_text("1\n")
+    image = images.get(job.image)
+    endpoint.wipe()
+    try:
+        if peer == SWIFT_UPLOAD:
+            return _measure_upload(image, endpoint)
+        return _measure_writing_mount(job, peer, image, endpoint, directory)
+    except OSError as exc:  # of a path in the mount, or the mount's process is gone
+        raise ToolError(str(exc)) from exc
+    finally:
+        endpoint.wipe()
+
+
+def _measure_upload(image: Image, endpoint: Endpoint) -> Sample:
+    command = swift_upload(endpoint, image.path, image.name)
+    endpoint.forget_traffic()
+    finished = run(command.arguments, JOB_SECONDS, command.environ)
+    written = Written(image.size, finished.seconds)
+    return _sample(written, finished.usage, settled_traffic(endpoint))
+
+
+def _measure_writing_mount(
+    job: WritingJob, peer: str, image: Image, endpoint: Endpoint, directory: Path
+) -> Sample:
+    if job.prepare is not None:
+        with mounted(peer, endpoint, directory, is_writable=True) as mount:
+            job.prepare(image, mount.images)
+    with mounted(peer, endpoint, directory, is_writable=True) as mount:
+        look_up([mount.images])
+        settled_traffic(endpoint)
+        endpoint.forget_traffic()
+        before = usage_of(mount.pid)
+        written = job.write(image, mount.images)
+        after = usage_of(mount.pid)
+    traffic = settled_traffic(endpoint)
+    if job.check is not None:
+        with mounted(peer, endpoint, directory) as mount:
+            job.check(image, mount.images)
+    usage = Usage(after.cpu_seconds - before.cpu_seconds, after.peak_rss)
+    return _sample(written, usage, traffic)
+
+
+def _sample(work: Reading | Written, usage: Usage, traffic: Traffic | None = None) -> Sample:
     traffic = traffic or Traffic()
     return Sample(
-        size=reading.size,
-        seconds=reading.seconds,
+        size=work.size,
+        seconds=work.seconds,
         cpu_seconds=usage.cpu_seconds,
         peak_rss=usage.peak_rss,
         fetched=traffic.bytes_sent,
         gets=traffic.gets,
         requests=traffic.requests,
+        stored=traffic.bytes_received,
+        puts=traffic.puts,
+        manifests=traffic.manifests,
     )

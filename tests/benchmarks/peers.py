@@ -1,8 +1,9 @@
-"""What reads: mounts, ours and rclone's, and programs that read without a mount.
+"""What reads and writes: mounts, ours and rclone's, and programs that do without a mount.
 
 rclone's Swift back-end takes everything from the environment (RCLONE_CONFIG_BENCH_*); no
-configuration file is read. `rclone` is its mount as it comes; the flags of the others are
-the best that were found for Debian's 1.60.1, each for another pattern of reading.
+configuration file is read. `rclone` is its mount as it comes, whose close waits until Swift
+has the image; the flags of the others are the best that were found for Debian's 1.60.1,
+each for another pattern of reading, and for writing among those whose close waits.
 """
 
 from __future__ import annotations
@@ -29,18 +30,25 @@ if TYPE_CHECKING:
 
 OURS = "swiftimgfs"
 OURS_UNVERIFIED = "swiftimgfs verify=off"
+OURS_UNHASHED = "swiftimgfs hashing_algo=none"  # peers keep no digest of a whole image
 RCLONE = "rclone"
 RCLONE_STREAM = "rclone stream"
 RCLONE_FULL = "rclone full"
 RCLONE_CHUNKS = "rclone chunks"
 RCLONE_SMALL = "rclone small"
 RCLONE_BEST = (RCLONE_STREAM, RCLONE_FULL, RCLONE_CHUNKS, RCLONE_SMALL)
+RCLONE_SEGMENTS = "rclone segments"
+RCLONE_PLAIN = "rclone plain"
+RCLONE_WRITING = (RCLONE, RCLONE_SEGMENTS, RCLONE_PLAIN)
 SWIFT_DOWNLOAD = "swift download"
+SWIFT_UPLOAD = "swift upload"
 CURL = "curl"
 MEMORY = "page cache"
 
 MOUNT_SECONDS = 30
 INTERRUPTED_SECONDS = 5
+# Of swift upload and of the rclone that makes them: as large as ours.
+SEGMENT_SIZE = 64 * 1024**2
 
 RCLONE_FLAGS: Mapping[str, Sequence[str]] = {
     RCLONE: (),
@@ -71,6 +79,15 @@ RCLONE_FLAGS: Mapping[str, Sequence[str]] = {
         "--no-checksum",
         "--no-modtime",
     ),
+    # An image of unknown size as segments like ours, without hashing it a second time.
+    RCLONE_SEGMENTS: (
+        f"--swift-chunk-size={SEGMENT_SIZE}B",
+        "--no-checksum",
+        "--no-modtime",
+        "--buffer-size=64M",
+    ),
+    # ... as one object.
+    RCLONE_PLAIN: ("--swift-no-chunk", "--no-checksum", "--no-modtime", "--buffer-size=64M"),
 }
 
 
@@ -89,8 +106,12 @@ def can_turn_verification_off() -> bool:
 
 
 @contextlib.contextmanager
-def mounted(peer: str, endpoint: Endpoint, directory: Path) -> Iterator[Served]:
+def mounted(
+    peer: str, endpoint: Endpoint, directory: Path, *, is_writable: bool = False
+) -> Iterator[Served]:
     """Mount the account in a new directory below `directory` while the context lasts.
+
+    All that a mount writes goes there too, so that a disk limits nobody.
 
     Raises:
         ToolError: It does not serve; the message says why.
@@ -100,7 +121,7 @@ def mounted(peer: str, endpoint: Endpoint, directory: Path) -> Iterator[Served]:
     path.mkdir(parents=True)
     mount = _rclone if peer in RCLONE_FLAGS else _ours
     try:
-        with mount(peer, endpoint, place) as process:
+        with mount(peer, endpoint, place, is_writable=is_writable) as process:
             yield Served(path / CONTAINER, process.pid)
     finally:
         # Asking first is no use: a dead mount does not look like one to os.path.ismount.
@@ -110,14 +131,17 @@ def mounted(peer: str, endpoint: Endpoint, directory: Path) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def _ours(peer: str, endpoint: Endpoint, place: Path) -> Iterator[subprocess.Popen[bytes]]:
-    options = [f"log_file={place / 'mount.log'}", "ro"]
+def _ours(
+    peer: str, endpoint: Endpoint, place: Path, *, is_writable: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    options = [f"log_file={place / 'mount.log'}", *([] if is_writable else ["ro"])]
     options += [f"cacert={endpoint.ca_file}"] if endpoint.ca_file else []
-    options += ["verify=off"] if peer == OURS_UNVERIFIED else []
+    options += [peer.partition(" ")[2]] if " " in peer else []
     arguments = ["env:", str(place / "mnt"), "-o", ",".join(options)]
     environ = {name: value for name, value in os.environ.items() if name[:3] != "OS_"}
+    environ |= st_variables(endpoint) | {"XDG_STATE_HOME": str(place / "state")}
     try:
-        started = start_mount(arguments, environ | st_variables(endpoint), is_detached=True)
+        started = start_mount(arguments, environ, is_detached=True)
     except KeyboardInterrupt:
         # It is on its way up, and nobody's: it ends when `mounted` unmounts it.
         wait_until(lambda: os.path.ismount(place / "mnt"), INTERRUPTED_SECONDS)
@@ -131,10 +155,13 @@ def _ours(peer: str, endpoint: Endpoint, place: Path) -> Iterator[subprocess.Pop
 
 
 @contextlib.contextmanager
-def _rclone(peer: str, endpoint: Endpoint, place: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _rclone(
+    peer: str, endpoint: Endpoint, place: Path, *, is_writable: bool
+) -> Iterator[subprocess.Popen[bytes]]:
     path, log = place / "mnt", place / "mount.log"
     command = ["rclone", "mount", "bench:", str(path), "--config=", f"--log-file={log}"]
-    command += ["--read-only", f"--cache-dir={place / 'cache'}", *RCLONE_FLAGS[peer]]
+    command += [f"--cache-dir={place / 'cache'}", *RCLONE_FLAGS[peer]]
+    command += [] if is_writable else ["--read-only"]
     command += [f"--ca-cert={endpoint.ca_file}"] if endpoint.ca_file else []
     process = subprocess.Popen(
         command,
@@ -182,7 +209,7 @@ def rclone_variables(endpoint: Endpoint) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program that reads an image by itself."""
+    """A program that reads or writes an image by itself."""
 
     arguments: Sequence[str]
     environ: Mapping[str, str]
@@ -206,6 +233,14 @@ def curl(endpoint: Endpoint, image: str) -> Command:
     arguments += ["--cacert", str(endpoint.ca_file)] if endpoint.ca_file else []
     header = f"X-Auth-Token: {token}"
     return Command([*arguments, "--header", header, f"{url}/{CONTAINER}/{image}"], {})
+
+
+def swift_upload(endpoint: Endpoint, source: Path, name: str) -> Command:
+    """Upload as the swift command does, in segments, ten at a time (its default)."""
+    program = Path(sys.executable).with_name("swift")
+    arguments = [str(program), "upload", CONTAINER, str(source), f"--object-name={name}"]
+    arguments += [f"--segment-size={SEGMENT_SIZE}", "--segment-threads=10"]
+    return Command(arguments, st_variables(endpoint))
 
 
 COMMANDS: Mapping[str, Callable[[Endpoint, str], Command]] = {

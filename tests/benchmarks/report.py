@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -15,35 +15,62 @@ from tests.benchmarks.peers import OURS
 from tests.benchmarks.processes import ToolError, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.benchmarks.claims import Claim
-    from tests.benchmarks.measure import Result
+    from tests.benchmarks.measure import Result, Sample
 
 MIB = 1024 * 1024
-COLUMNS = (
-    "MB/s",
-    "ms",
-    "CPU s/GiB",
-    "fetched/read",
-    "GETs",
-    "requests",
-    "RSS MiB",
-    "ours/this",
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number of a median; None is shown as not measured."""
+
+    name: str
+    number: Callable[[Sample], float | None]
+    form: str = ".0f"
+
+
+_RATE = Column("MB/s", lambda sample: sample.rate)
+_MILLISECONDS = Column("ms", lambda sample: sample.seconds * 1000, "ms")
+_CPU = Column("CPU s/GiB", lambda sample: sample.cpu_per_gib, ".2f")
+_REQUESTS = Column("requests", lambda sample: sample.requests)
+_RSS = Column("RSS MiB", lambda sample: sample.peak_rss / MIB or None)
+READING_COLUMNS = (
+    _RATE,
+    _MILLISECONDS,
+    _CPU,
+    Column("fetched/read", lambda sample: sample.fetched_per_byte, ".3f"),
+    Column("GETs", lambda sample: sample.gets),
+    _REQUESTS,
+    _RSS,
 )
+WRITING_COLUMNS = (
+    _RATE,
+    _MILLISECONDS,
+    _CPU,
+    Column("stored/written", lambda sample: sample.stored_per_byte, ".3f"),
+    Column("PUTs", lambda sample: sample.puts),
+    Column("manifests", lambda sample: sample.manifests),
+    Column("GETs", lambda sample: sample.gets),
+    _REQUESTS,
+    _RSS,
+)
+AGAINST = "ours/this"
 NOT_MEASURED = "-"
 
 
-def results_table(results: Sequence[Result]) -> Table:
+def results_table(title: str, columns: Sequence[Column], results: Sequence[Result]) -> Table:
     """Return the medians, a row for each peer of each job.
 
     The last column says how many times faster we are than that peer, in this run.
     """
-    table = Table(title="Reading: medians")
+    table = Table(title=f"{title}: medians")
     for name in ("job", "server", "peer", "runs"):
         table.add_column(name, no_wrap=True)
-    for name in COLUMNS:
+    for name in (*(column.name for column in columns), AGAINST):
         table.add_column(name, justify="right", no_wrap=True)
     ours = {result.job: result for result in results if result.peer == OURS}
     table.caption = "\n".join(
@@ -57,31 +84,29 @@ def results_table(results: Sequence[Result]) -> Table:
             table.add_section()
         is_first = result.job != previous
         names = (result.job, result.server) if is_first else ("", "")
-        numbers = _numbers(result, ours.get(result.job))
+        numbers = _numbers(columns, result, ours.get(result.job))
         table.add_row(*names, result.peer, str(len(result.samples)), *numbers)
         previous = result.job
     return table
 
 
-def _numbers(result: Result, ours: Result | None) -> list[str]:
+def _numbers(columns: Sequence[Column], result: Result, ours: Result | None) -> list[str]:
     median = result.median
     if median is None:
-        return [NOT_MEASURED] * len(COLUMNS)
+        return [NOT_MEASURED] * (len(columns) + 1)
     ratio = ours.times_faster_than(result) if ours and ours is not result else None
     return [
-        _text(median.rate, ".0f"),
-        _text(median.seconds * 1000, ".0f" if median.seconds > 0.1 else ".1f"),
-        _text(median.cpu_per_gib, ".2f"),
-        _text(median.fetched_per_byte, ".3f"),
-        _text(median.gets, ".0f"),
-        _text(median.requests, ".0f"),
-        _text(median.peak_rss / MIB or None, ".0f"),
+        *(_text(column.number(median), column.form) for column in columns),
         _text(ratio, ".2f"),
     ]
 
 
 def _text(number: float | None, form: str) -> str:
-    return NOT_MEASURED if number is None else format(number, form)
+    if number is None:
+        return NOT_MEASURED
+    if form == "ms":
+        form = ".0f" if number > 100 else ".1f"
+    return format(number, form)
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
@@ -118,6 +143,7 @@ def _derived(result: Result) -> dict[str, float | None]:
         "rate": median.rate,
         "cpu_per_gib": median.cpu_per_gib,
         "fetched_per_byte": median.fetched_per_byte,
+        "stored_per_byte": median.stored_per_byte,
     }
 
 

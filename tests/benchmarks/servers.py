@@ -2,7 +2,8 @@
 
 `fast` and its like are one nginx (see `nginx`), the infinitely fast cluster; `swift` and
 `swift-limited` are the embedded Swift, a whole cluster in one process, the latter as slow
-with the segments of large objects as Swift is by default.
+with the segments of large objects as Swift is by default. `swallow` keeps nothing of what is
+written to it (see `swallow`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Self
 from tests.benchmarks.endpoint import CONTAINER, Endpoint, Traffic
 from tests.benchmarks.images import MANY, MANY_SEGMENT_SIZE, SLO
 from tests.benchmarks.nginx import Port, nginx
+from tests.benchmarks.peers import SEGMENT_SIZE
+from tests.benchmarks.swallow import swallower
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 
 if TYPE_CHECKING:
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
     import swiftclient
 
     from tests.benchmarks.images import Image, Images
+    from tests.support.fault_control import Request
 
 FAST, FAST_TLS, FAST_5MS, FAST_50MS = "fast", "fast-tls", "fast-5ms", "fast-50ms"
 SWIFT, SWIFT_LIMITED = "swift", "swift-limited"
+SWALLOW = "swallow"
 
 PORTS = (
     Port(FAST),
@@ -69,8 +74,9 @@ class Servers:
             EmbeddedSwiftError: Swift does not start.
         """
         if name not in self._running:
-            start = self._start_swift if name in {SWIFT, SWIFT_LIMITED} else self._start_nginx
-            start(name)
+            starts = {SWIFT: self._start_swift, SWIFT_LIMITED: self._start_swift}
+            starts[SWALLOW] = self._start_swallower
+            starts.get(name, self._start_nginx)(name)
         return self._running[name]
 
     def _start_nginx(self, _name: str) -> None:
@@ -80,6 +86,12 @@ class Servers:
         images = self._images.make(sorted(names))
         started = self._stack.enter_context(nginx(directory, images, PORTS))
         self._running |= {endpoint.name: endpoint for endpoint in started}
+
+    def _start_swallower(self, name: str) -> None:
+        images = self._images.make(sorted(self._wanted[name]))
+        directory = self._directory / name
+        started = self._stack.enter_context(swallower(name, directory, images, [SEGMENT_SIZE]))
+        self._running[name] = started
 
     def _start_swift(self, name: str) -> None:
         images = {wanted: self._images.get(wanted) for wanted in self._wanted[name]}
@@ -103,6 +115,7 @@ def swift(
             client.put_container(CONTAINER)
             for object_name, image in images.items():
                 _store(client, object_name, image)
+        kept = frozenset(images)
         yield Endpoint(
             name=name,
             auth_url=running.swift.auth_url,
@@ -111,7 +124,17 @@ def swift(
             ca_file=None,
             traffic=lambda: _traffic_of(running),
             forget_traffic=running.control.clear,
+            wipe=lambda: _wipe(running, kept),
         )
+
+
+def _wipe(running: FaultySwift, kept: frozenset[str]) -> None:
+    """Delete all objects but those that are read, and the segments of those."""
+    with contextlib.closing(running.connect(retries=3)) as client:
+        for container in client.get_account(full_listing=True)[1]:
+            for row in client.get_container(container["name"], full_listing=True)[1]:
+                if not row["name"].startswith(tuple(kept)):
+                    client.delete_object(container["name"], row["name"])
 
 
 def _has_attributes(directory: Path) -> bool:
@@ -142,15 +165,21 @@ def _store(client: swiftclient.Connection, name: str, image: Image) -> None:
 
 
 def _traffic_of(running: FaultySwift) -> Traffic:
-    """Sum up the journal; a GET of an object has four parts in its path."""
+    """Sum up the journal; the path of an object has four parts."""
     journal = running.control.journal()
-    gets = [
-        request
-        for request in journal
-        if request.method == "GET"
-        and len(request.path.strip("/").split("/", 3)) == 4
-        and "multipart-manifest" not in request.query
-    ]
+    objects = [one for one in journal if len(one.path.strip("/").split("/", 3)) == 4]
+    data = [one for one in objects if not _is_of_manifest(one)]
+    gets = [one for one in data if one.method == "GET"]
+    puts = [one for one in data if one.method == "PUT"]
     return Traffic(
-        requests=len(journal), gets=len(gets), bytes_sent=sum(get.bytes_sent for get in gets)
+        requests=len(journal),
+        gets=len(gets),
+        bytes_sent=sum(get.bytes_sent for get in gets),
+        puts=len(puts),
+        bytes_received=sum(put.bytes_received for put in puts),
+        manifests=sum(one.method == "PUT" for one in objects) - len(puts),
     )
+
+
+def _is_of_manifest(request: Request) -> bool:
+    return "multipart-manifest" in request.query or "x-object-manifest" in request.headers

@@ -171,9 +171,9 @@ def test_what_this_mount_wrote_is_ok(directory: Path, verify: Verify) -> None:
     (directory / "empty").write_bytes(b"")
 
     assert verify(directory) == [
-        f"OK      {directory}/empty: etag",
-        f"OK      {directory}/large: {-(-len(WHOLE) // 65_536)} segments",
-        f"OK      {directory}/small: etag",
+        f"OK      {directory}/empty: etag and os_hash_value",
+        f"OK      {directory}/large: os_hash_value and {-(-len(WHOLE) // 65_536)} segments",
+        f"OK      {directory}/small: etag and os_hash_value",
     ]
 
 

@@ -35,6 +35,8 @@ class Fault:
             without an answer; the backend never hears of the request.
         status: Answer this instead of asking the backend, with `headers` and `body`.
         lose_answer: Let the backend do it, then close the connection without an answer.
+        hold: Keep the client waiting until `FaultControl.clear`, which then closes its
+            connection: ``before`` the backend hears of it, or ``after`` it has done it.
         cut_after: Close the connection after so many bytes of the answer's body. This and
             the next two are nothing at or beyond the end of the body.
         stall_after: Pause after so many bytes of the answer's body, `stall_seconds` long.
@@ -52,6 +54,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     lose_answer: bool = False
+    hold: str = ""
     cut_after: int | None = None
     stall_after: int | None = None
     stall_seconds: float = 60
@@ -72,6 +75,7 @@ class Request:
         bytes_received: Of the request's body.
         duration: In seconds, None while it goes on.
         harmed: A fault befell it.
+        held: It is kept waiting, by `Fault.hold`.
     """
 
     method: str
@@ -84,6 +88,7 @@ class Request:
     bytes_received: int = 0
     duration: float | None = None
     harmed: bool = False
+    held: bool = False
 
     @property
     def target(self) -> str:

@@ -42,6 +42,7 @@ class FaultLayer:
         self._app = app
         self._journal: list[Request] = []
         self._faults: list[PendingFault] = []
+        self._cleared = eventlet.Event()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(CONTROL_PREFIX):
@@ -67,13 +68,21 @@ class FaultLayer:
                 cut_connection()
             elif fault.status is not None:
                 yield from refuse(fault, request, start_response)
-            elif fault.lose_answer:
-                exhaust(self._app(environ, ignore_start))
-                cut_connection()
+            elif fault.lose_answer or fault.hold:
+                self._keep_answer(environ, request, fault)
             else:
                 yield from pass_on(self._app, environ, start_response, request, fault)
         finally:
             request.duration = time.time() - request.started
+
+    def _keep_answer(self, environ: Environ, request: Request, fault: Fault) -> None:
+        """Do it or not, now or later, and close the connection without a word."""
+        if fault.hold != "before":
+            exhaust(self._app(environ, ignore_start))
+        if fault.hold:
+            request.held = True
+            self._cleared.wait()
+        cut_connection()
 
     def _control(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         match environ["REQUEST_METHOD"], environ["PATH_INFO"].removeprefix(CONTROL_PREFIX):
@@ -86,6 +95,8 @@ class FaultLayer:
                 self._faults.append(PendingFault(Fault(**content)))
             case "DELETE", "faults":
                 self._faults.clear()
+                self._cleared.send()
+                self._cleared = eventlet.Event()
             case "DELETE", "tokens":
                 SHARED_CACHE.forget_tokens()
             case unknown:

@@ -32,10 +32,11 @@ def mounted(
 ) -> Iterator[Mounted]:
     """Mount `source` at `directory`/mnt while the context lasts."""
     path, log = directory / "mnt", directory / "mount.log"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     arguments = [source, str(path), "--debug", "-o", f"log_file={log}"]
     arguments += ["-o", options] if options else []
-    started = start_mount(arguments, {**os.environ, **environ}, is_detached=True)
+    state = {"XDG_STATE_HOME": str(directory / "state")}  # what it leaves is for no other test
+    started = start_mount(arguments, {**os.environ, **state, **environ}, is_detached=True)
     assert started.is_serving, started.message
     try:
         yield Mounted(path, started.process, log)

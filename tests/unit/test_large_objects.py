@@ -142,8 +142,18 @@ def test_segments_that_swift_gives_back_are_the_ones_it_was_given(given):
 
 def test_the_etag_of_a_manifest_is_the_md5_of_its_segments_etags():
     etags = [hashlib.md5(part).hexdigest() for part in (b"one", b"two")]
+    segments = [Segment("c", "s", 3, etag, 0, 3) for etag in etags]
 
-    assert slo_etag(etags) == hashlib.md5("".join(etags).encode()).hexdigest()
+    assert slo_etag(segments) == hashlib.md5("".join(etags).encode()).hexdigest()
+
+
+def test_a_row_of_part_of_a_segment_names_its_range_and_counts_in_the_etag():
+    part = Segment("c", "s", 10, "e1", 2, 5)
+
+    (row,) = json.loads(format_slo([part]))
+
+    assert row == {"path": "/c/s", "etag": "e1", "size_bytes": 10, "range": "2-6"}
+    assert slo_etag([part]) == hashlib.md5(b"e1:2-6;").hexdigest()
 
 
 @hypothesis.settings(deadline=None, max_examples=200)

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from swiftimgfs.layout import Extent, Inline, Layout, Source, Stored, Zeros
+from swiftimgfs.layout import Extent, Inline, Layout, Source, Spooled, Stored, Zeros
 
 OBJECT = bytes(range(1, 65))  # no zero in it, so that it cannot be taken for a hole
 LONGEST = 16
@@ -22,6 +22,8 @@ def bytes_of(extent: Extent) -> bytes:
             return bytes(extent.size)
         case Inline(data):
             return bytes(data[: extent.size])
+        case Spooled(file, position):
+            return file.read(position, extent.size)
 
 
 def content(layout: Layout, offset: int = 0, size: int | None = None) -> bytes:

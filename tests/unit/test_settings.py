@@ -414,7 +414,7 @@ def test_a_mount_is_told_everything_that_was_set(monkeypatch):
     assert (store.naming.container, store.naming.seed) == ("pics", 2)
     assert config.mountpoint == Path.cwd() / "some" / "where"
     assert (config.is_read_only, config.is_for_all, config.log_file) == (True, True, "-")
-    assert (config.cache_limit, config.writing.dirty_limit) == (14 << 20, 6 << 20)
+    assert (config.cache_limit, config.writing.memory_limit) == (14 << 20, 6 << 20)
     assert config.admin_tenants == ("a", "b")
     shown = config.presentation
     assert (shown.uid, shown.gid, shown.umask, shown.attr_timeout) == (7, 8, 0o77, 3.0)

@@ -1,0 +1,252 @@
+"""Which part of an image is uploaded as a whole when a byte of it changes. Pure.
+
+A *cell* is a segment being changed: the range of the image that will be one stored object,
+or a few where it holds long runs of zeros. It comes into being with the first write into
+it, and goes when Swift has it; a byte that is only here always lies in one.
+
+- Over a stored object it is that object's range, so that an edit replaces one segment. Of
+  an object much larger than a segment (a plain image, a segment of a huge one) it is a
+  piece of segment size, and the manifest goes on naming the rest by `range`.
+- Over zeros and beyond the end it is a cell of the plan's grid, clipped to them. An end
+  that is small is taken with it: who appends a line a day shall not have a row a day.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs.layout import Stored, Zeros
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swiftimgfs import errors
+    from swiftimgfs.layout import Extent
+    from swiftimgfs.writing.extents import ExtentMap
+    from swiftimgfs.writing.segmenter import SegmentPlan
+
+# Of a segment: an end that is smaller is uploaded again with what is appended to it.
+SMALL_END: Final = 4
+# What a range of an object should have at least: through the manifest, Swift gives rows
+# below 1 MiB at one a second.
+SMALLEST_ROW: Final = 1024 * 1024
+
+
+@dataclass(eq=False, slots=True)
+class Cell:
+    """A segment being changed.
+
+    Attributes:
+        start: Its first byte in the image.
+        end: Its end, which may lie beyond the image's.
+        number: Of its upload, among all of the image.
+        changes: Counts changes of its bytes: an upload that ends at another number is stale.
+        touched: When it was last written, in the writer's own count.
+        is_waiting: Its upload was asked for.
+        is_frozen: Its upload is on its way: what it had in the spool then stays as it is.
+        uploads: How often it was uploaded.
+        failure: What its last upload failed with.
+    """
+
+    start: int
+    end: int
+    number: int = 0
+    changes: int = 0
+    touched: int = 0
+    is_waiting: bool = False
+    is_frozen: bool = False
+    uploads: int = 0
+    failure: errors.SwiftImgFsError | None = None
+
+
+class CellTable:
+    """The cells of one image, in order, without overlap. Nothing here awaits."""
+
+    def __init__(self, plan: SegmentPlan, *, is_fixed: bool = False) -> None:
+        """Have no cells.
+
+        Args:
+            plan: The grid.
+            is_fixed: Every cell is one of the grid, whatever is stored there.
+        """
+        self._plan = plan
+        self._is_fixed = is_fixed
+        self._cells: list[Cell] = []
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(tuple(self._cells))
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __contains__(self, cell: Cell) -> bool:
+        index = self._index(cell.start)
+        return index >= 0 and self._cells[index] is cell
+
+    def at(self, offset: int) -> Cell | None:
+        """Return the cell with a byte, if there is one."""
+        index = self._index(offset)
+        if index >= 0 and offset < self._cells[index].end:
+            return self._cells[index]
+        return None
+
+    def touch(self, image: ExtentMap, offset: int) -> Cell:
+        """Return the cell in which a byte is to be written, made if need be.
+
+        `offset` is at most the image's size: what is appended begins there.
+        """
+        cell = self.at(offset)
+        if cell is not None:
+            return cell
+        start, end = self._range(image, offset)
+        index = self._index(offset)
+        if index >= 0:
+            start = max(start, self._cells[index].end)
+        if index + 1 < len(self._cells):
+            end = min(end, self._cells[index + 1].start)
+        return self.add(start, end)
+
+    def add(self, start: int, end: int) -> Cell:
+        """Return a new cell; no other may be there."""
+        cell = Cell(start, end)
+        self._cells.insert(self._index(start) + 1, cell)
+        return cell
+
+    def remove(self, cell: Cell) -> None:
+        """Forget a cell: all of it is stored, or it is no part of the image any more."""
+        if cell in self:
+            del self._cells[self._index(cell.start)]
+
+    def truncate(self, size: int) -> None:
+        """Forget the cells beyond the image's new end; note the one that was cut."""
+        for cell in reversed(self._cells):
+            if cell.end <= size:
+                return
+            cell.changes += 1
+            if cell.start >= size:
+                self._cells.remove(cell)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._cells.clear()
+
+    def _index(self, offset: int) -> int:
+        return bisect.bisect_right(self._cells, offset, key=lambda cell: cell.start) - 1
+
+    def _range(self, image: ExtentMap, offset: int) -> tuple[int, int]:
+        grid = self._plan.cell_of(offset)
+        if self._is_fixed:
+            return grid
+        extent = image.at(offset)
+        if extent is None:
+            return self._range_at_end(image, grid)
+        if isinstance(extent.source, Stored):
+            return self._range_in_object(extent, offset)
+        end = grid[1] if extent.end == image.size else min(grid[1], extent.end)
+        return max(grid[0], extent.offset), end
+
+    def _range_at_end(self, image: ExtentMap, grid: tuple[int, int]) -> tuple[int, int]:
+        start, end = grid
+        last = image.last()
+        if last is None:
+            return start, end
+        size = end - start
+        if isinstance(last.source, Zeros):
+            return max(start, last.offset), end
+        is_small = isinstance(last.source, Stored) and last.size < size // SMALL_END
+        return (last.offset if is_small else image.size), end
+
+    def _range_in_object(self, extent: Extent, offset: int) -> tuple[int, int]:
+        step = self._plan.segment_size
+        if extent.size <= 2 * step:
+            return extent.offset, extent.end
+        start = extent.offset + (offset - extent.offset) // step * step
+        end = start + step
+        if extent.end - end < min(SMALLEST_ROW, step):
+            end = extent.end
+        if start - extent.offset < min(SMALLEST_ROW, step):
+            start = extent.offset
+        return start, end
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Zeros among the rows of an image: `size` of them."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring pieces of a cell that are stored as one object, or are all zeros."""
+
+    start: int
+    end: int
+    extents: tuple[Extent, ...]
+    is_zero: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.start
+
+
+def runs_of(extents: list[Extent], shortest: int) -> list[Run]:
+    """Cut the pieces of a cell into what has to be stored and what is zeros.
+
+    Zeros count from `shortest` bytes on, and what lies between two of them is stored with
+    some of the zeros after it if it is shorter: fewer cost less than the rows that name them.
+    """
+    if not extents:
+        return []
+    end = extents[-1].end
+    runs: list[Run] = []
+    at = extents[0].offset
+    for hole_start, hole_end in _holes(extents, shortest):
+        first = hole_start
+        if hole_start > at:  # what is stored before the hole
+            stored_end = max(hole_start, at + shortest)
+            if hole_end - stored_end < shortest and hole_end < end:
+                continue
+            first = min(stored_end, hole_end)
+            runs.append(_run(extents, at, first, is_zero=False))
+        if first < hole_end:
+            runs.append(_run(extents, first, hole_end, is_zero=True))
+        at = hole_end
+    if at < end:
+        runs.append(_run(extents, at, end, is_zero=False))
+    return runs
+
+
+def _holes(extents: list[Extent], shortest: int) -> Iterator[tuple[int, int]]:
+    whole = extents[-1].end - extents[0].offset
+    for extent in extents:
+        is_hole = isinstance(extent.source, Zeros) and extent.size >= min(shortest, whole)
+        if is_hole:
+            yield extent.offset, extent.end
+
+
+def _run(extents: list[Extent], start: int, end: int, *, is_zero: bool) -> Run:
+    inside = [e.clip(start, end) for e in extents if e.offset < end and e.end > start]
+    return Run(start, end, tuple(inside), is_zero)
+
+
+def rows_of_hole(size: int, zeros: int) -> list[int]:
+    """Return how long the rows of a hole are, none longer than `zeros`, about equal."""
+    count = -(-size // zeros)
+    return [size // count + (number < size % count) for number in range(count)]
+
+
+def size_of_zeros(holes: list[int], rows: int) -> int:
+    """Return the least size of an object of zeros that names `holes` in `rows` rows.
+
+    In whole mebibytes, but no larger than the largest hole.
+    """
+    largest, total = max(holes), sum(holes)
+    rows = max(rows, len(holes))
+    size = max(SMALLEST_ROW, -(-total // (rows * SMALLEST_ROW)) * SMALLEST_ROW)
+    while size < largest and sum(-(-hole // size) for hole in holes) > rows:
+        size += max(SMALLEST_ROW, size // 16 // SMALLEST_ROW * SMALLEST_ROW)
+    return min(size, largest)

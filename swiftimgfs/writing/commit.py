@@ -1,0 +1,205 @@
+"""The last step of writing an image: one PUT, after which everybody sees it.
+
+Swift has no If-Match for a PUT: a HEAD just before it tells whether the image is still the
+one that was opened, and between the two another host can come; whoever is later then wins
+as a whole. A new name is put with If-None-Match. Of a PUT whose answer is lost, a HEAD tells
+whether it was done; where that cannot be told either, what the manifest names is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swiftimgfs import errors
+from swiftimgfs.layout import Layout, Zeros
+from swiftimgfs.store.image_store import StoredImage, whole_object
+from swiftimgfs.writing.uploader import stored_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from swiftimgfs.store.large_objects import Segment
+    from swiftimgfs.store.records import ImageInfo
+    from swiftimgfs.store.request import Payload
+    from swiftimgfs.writing.cells import Hole
+    from swiftimgfs.writing.hooks import ImageFormat, JournalEntry, ObjectName
+    from swiftimgfs.writing.parts import WriteParts
+    from swiftimgfs.writing.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit made.
+
+    Attributes:
+        image: The image.
+        replaced: What nothing names any more: to be deleted when nobody reads it.
+        entry: The journal's, which is finished when that is done.
+    """
+
+    image: StoredImage
+    replaced: list[ObjectName]
+    entry: JournalEntry | None = None
+
+
+class Committer:
+    """Puts one image.
+
+    Attributes:
+        base: What has the name in Swift, as far as we know.
+    """
+
+    def __init__(
+        self,
+        parts: WriteParts,
+        uploader: Uploader,
+        image_format: ImageFormat,
+        base: StoredImage | None,
+    ) -> None:
+        self.base = base
+        self._parts = parts
+        self._uploader = uploader
+        self._format = image_format
+        self._is_uncertain = False  # a manifest may be stored, or not
+
+    async def put_plain(self, payload: Payload, headers: Mapping[str, str]) -> Committed:
+        """Store the image as one object."""
+        await self._check_base()
+        store, uploader = self._parts.store, self._uploader
+        if self._replaced(()) or uploader.entry_so_far is not None:
+            await self._announce(await store.md5_of(payload), ())
+        try:
+            info = await store.put_object(
+                uploader.container, uploader.name, payload, headers, is_new=self._must_be_new
+            )
+        except (errors.ExistsError, errors.StoreUnavailableError) as failure:
+            info = await self._ours_after_all(await store.md5_of(payload), failure)
+        return await self._done(StoredImage(info, Layout([(info.size, whole_object(info))])))
+
+    async def put_large(
+        self,
+        rows: Sequence[Segment | Hole],
+        layout: Layout,
+        headers: Mapping[str, str],
+    ) -> Committed:
+        """Store the image as a manifest of `rows`, which are what `layout` says."""
+        await self._check_base()
+        flat = await self._format.prepare(rows)
+        folded = await self._format.fold(flat)
+        named = dict.fromkeys([*(_name(s) for s in flat), *folded.made])
+        etag = self._format.etag_of(folded.rows)
+        await self._announce(etag, list(named))
+        self._is_uncertain = True
+        try:
+            info = await self._format.put(folded.rows, headers, is_new=self._must_be_new)
+        except (errors.ExistsError, errors.StoreUnavailableError) as failure:
+            info = await self._ours_after_all(etag, failure, named)
+        except errors.SwiftImgFsError:
+            self._is_uncertain = False
+            raise
+        self._is_uncertain = False
+        return await self._done(StoredImage(info, _moved(layout, flat), tuple(named)))
+
+    async def abandon(self) -> None:
+        """Delete what was put, unless a manifest whose fate we do not know may name it."""
+        if self._is_uncertain:
+            if self._uploader.pending:
+                log.error(
+                    "segments kept, because their manifest may be stored image=%s/%s count=%d",
+                    self._uploader.container,
+                    self._uploader.name,
+                    len(self._uploader.pending),
+                )
+            return
+        await self._uploader.abandon()
+        await self._format.abandon()
+
+    @property
+    def _must_be_new(self) -> bool:
+        return self.base is None and not self._parts.options.last_writer_wins
+
+    async def _announce(self, etag: str, named: Sequence[ObjectName]) -> None:
+        entry = await self._uploader.entry()
+        await entry.committing(etag, named, self._replaced(named))
+
+    def _replaced(self, named: Collection[ObjectName]) -> list[ObjectName]:
+        own = self._uploader.container, self._uploader.name
+        kept = {*named, own}
+        old = self.base.parts if self.base else ()
+        return [part for part in old if part not in kept]
+
+    async def _done(self, image: StoredImage) -> Committed:
+        replaced = self._replaced(image.parts)
+        left, entry = self._uploader.committed(set(image.parts))
+        self.base = image
+        self._uploader.base_etag = image.info.etag
+        info = image.info
+        log.info(
+            "committed image=%s/%s size=%d segments=%d etag=%s",
+            info.container,
+            info.name,
+            info.size,
+            len(image.parts),
+            info.etag,
+        )
+        if entry is not None:
+            await entry.committed()
+        return Committed(image, [*replaced, *left], entry)
+
+    async def _check_base(self) -> None:
+        """Refuse to replace an image that is not the one we opened."""
+        if self.base is None or self._parts.options.last_writer_wins:
+            return
+        base = self.base.info
+        try:
+            now = await self._parts.store.head_image(base.container, base.name)
+        except errors.NotFoundError:
+            return  # deleted since: what we write is not in anybody's way
+        if now.etag != base.etag:
+            raise errors.ImageChangedError(
+                f"{base.container}/{base.name}: changed by somebody else since it was opened"
+            )
+
+    async def _ours_after_all(
+        self,
+        etag: str,
+        failure: errors.SwiftImgFsError,
+        named: Collection[ObjectName] = (),
+    ) -> ImageInfo:
+        """Return what has the name if it is what we sent: only the answer to our PUT was lost.
+
+        The same bytes may have been there before, in segments that have to go after a
+        commit: so it has to name those that we have put.
+        """
+        uploader, store = self._uploader, self._parts.store
+        info = await store.head_image(uploader.container, uploader.name)
+        if info.etag == etag and set((await store.resolve(info)).parts) == set(named):
+            return info
+        if isinstance(failure, errors.ExistsError):
+            self._is_uncertain = False
+            raise errors.ImageChangedError(f"{failure}: made by somebody else") from failure
+        raise failure
+
+
+def _name(segment: Segment) -> ObjectName:
+    return segment.container, segment.name
+
+
+def _moved(layout: Layout, rows: Sequence[Segment]) -> Layout:
+    """Return a layout with what is stored where the rows say that it is now."""
+    if not any(isinstance(extent.source, Zeros) for extent in layout.extents):
+        return Layout((row.length, stored_segment(row)) for row in rows)
+    starts = itertools.accumulate((row.length for row in rows), initial=0)
+    by_offset = dict(zip(starts, rows, strict=False))
+    return Layout(
+        (
+            e.size,
+            e.source if isinstance(e.source, Zeros) else stored_segment(by_offset[e.offset]),
+        )
+        for e in layout.extents
+    )

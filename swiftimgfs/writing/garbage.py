@@ -1,0 +1,106 @@
+"""What was replaced or removed, on its way out: now, or after it was kept for a while.
+
+What Swift does not delete now is tried again in the background, for as long as the mount
+lives. Every deletion has an entry in the journal that ends with it: when the mount ends
+first, the entry stays, and the next mount of the account goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.writing.deletion import delete_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.writing.deletion import ObjectName
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT: Final = 10.0  # seconds, doubling, before what failed is tried again
+LONGEST_WAIT: Final = 600.0
+
+
+class Entry(Protocol):
+    """The journal's entry of a deletion."""
+
+    async def delete_after(self, moment: float) -> None:
+        """Note when it may be done."""
+        ...
+
+    async def finished(self) -> None:
+        """Note that it is done."""
+        ...
+
+
+class Garbage:
+    """Deletes for one mount."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        nursery: trio.Nursery,
+        keep_seconds: float = 0.0,
+        first_wait: float = FIRST_WAIT,
+    ) -> None:
+        """Delete from a store.
+
+        Args:
+            store: Where objects are.
+            nursery: Runs what is deleted later.
+            keep_seconds: How long what was replaced or removed stays.
+            first_wait: Seconds until what could not be deleted is tried again.
+        """
+        self._first_wait: Final = first_wait
+        self._store: Final = store
+        self._nursery: Final = nursery
+        self._keep_seconds: Final = keep_seconds
+
+    async def discard(self, objects: Sequence[ObjectName], entry: Entry | None = None) -> None:
+        """Delete objects that the image they were of names no more, then end `entry`.
+
+        What may be deleted later is put off here until then, in the background, and kept
+        from the next mount too.
+        """
+        if not objects or not self._keep_seconds:
+            await self._delete(objects, entry)
+            return
+        if entry is not None:
+            try:
+                await entry.delete_after(time.time() + self._keep_seconds)
+            except errors.HostDiskError as failure:
+                log.warning("replaced segments may go early reason=%s", failure)
+        self._nursery.start_soon(self._delete_later, objects, entry)
+
+    async def _delete_later(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+        await trio.sleep(self._keep_seconds)
+        await self._delete(objects, entry)
+
+    async def _delete(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+        left = await self._delete_once(objects, entry)
+        if left:
+            self._nursery.start_soon(self._try_again, left, entry)
+
+    async def _delete_once(
+        self, objects: Sequence[ObjectName], entry: Entry | None
+    ) -> list[ObjectName]:
+        """Delete objects; return those that may go later. What is refused is for gc."""
+        undeleted = await delete_objects(self._store, objects)
+        left = [(u.container, u.name) for u in undeleted if u.is_worth_another_try]
+        if entry is not None and not left:
+            await entry.finished()
+        return left
+
+    async def _try_again(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+        wait = self._first_wait
+        while objects:
+            await trio.sleep(wait)
+            objects = await self._delete_once(objects, entry)
+            wait = min(wait * 2, LONGEST_WAIT)

@@ -1,0 +1,62 @@
+"""An image that is not committed yet, as JSON: what to build the same again from. Pure.
+
+What was uploaded is named; bytes that are only here stand in the spool file, at their own
+offset in the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swiftimgfs import errors
+from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from swiftimgfs.layout import Extent, LocalFile, Source
+
+
+def rows_of(extents: Iterable[Extent]) -> list[list[object]]:
+    """Return extents as rows of JSON; none may be in memory only."""
+    return [_row(extent) for extent in extents]
+
+
+def _row(extent: Extent) -> list[object]:
+    match extent.source:
+        case Zeros():
+            return [extent.size, "zero"]
+        case Spooled():
+            return [extent.size, "spool"]
+        case Stored() as source:
+            place = [source.container, source.object, source.etag]
+            return [extent.size, "stored", *place, source.start, source.object_size]
+        case Inline():
+            raise AssertionError("bytes in memory are written to the spool first")
+
+
+def pieces_of(
+    recipe: Mapping[str, Any], spool: LocalFile | None
+) -> Iterator[tuple[int, Source]]:
+    """Yield what `rows_of` made, as pieces of a layout.
+
+    Raises:
+        HostDiskError: This is no recipe, or the spool file that it needs is not there.
+    """
+    offset = 0
+    try:
+        for size, kind, *rest in recipe["extents"]:
+            yield int(size), _source(kind, rest, offset, spool)
+            offset += size
+    except (KeyError, TypeError, ValueError) as exc:
+        raise errors.HostDiskError(f"the journal's recipe makes no sense: {exc}") from exc
+
+
+def _source(kind: str, rest: list[Any], offset: int, spool: LocalFile | None) -> Source:
+    if kind == "zero":
+        return Zeros()
+    if kind == "stored":
+        return Stored(*rest)
+    if spool is None:
+        raise ValueError("no spool file")
+    return Spooled(spool, offset)

@@ -1,0 +1,90 @@
+"""Sending again what was kept: an image whose commit had failed, or was interrupted.
+
+The journal's recipe says what the image is made of: segments that are in Swift since then,
+zeros, and bytes in the spool file beside the record. The file is left as it is until the
+image is committed, so that who dies on the way has lost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs import errors
+from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.writing.writer import ImageWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swiftimgfs.reading.fetcher import Fetcher
+    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.writing.commit import Committed
+    from swiftimgfs.writing.deletion import ObjectName
+    from swiftimgfs.writing.journal import JournalEntry
+    from swiftimgfs.writing.parts import WriteParts
+    from swiftimgfs.writing.state_directory import Found
+    from swiftimgfs.writing.upload_record import UploadRecord
+
+
+class Resumption:
+    """Sends for one mount, or for a command."""
+
+    def __init__(self, parts: WriteParts, fetcher: Fetcher) -> None:
+        """Send with `parts`; what has to be completed from Swift is read by `fetcher`."""
+        self.store: Final = parts.store
+        self._parts: Final = parts
+        self._fetcher: Final = fetcher
+
+    async def send_again(self, found: Found, entry: JournalEntry) -> None:
+        """Return after an image that was kept is in Swift, and its entry is finished.
+
+        Raises:
+            ImageChangedError: It is not the image any more that was opened.
+            SwiftImgFsError: It cannot be stored; all of it is still there.
+        """
+        record = found.record
+        if record.recipe is None:
+            raise errors.HostDiskError(f"{record.image}: the journal has no recipe for it")
+        reader = ImageReader(self._fetcher)
+        try:
+            with _damage_told(record.image):
+                writer = await ImageWriter.resumed(
+                    self._parts, record.recipe, found.spool, entry, reader
+                )
+            committed = await writer.commit()
+        finally:
+            reader.close()
+        replaced = [] if committed is None else list(committed.replaced)
+        if committed is not None:
+            replaced += await self._left_over(record, committed)
+        await self._parts.garbage.discard(replaced, entry)
+
+    async def _left_over(self, record: UploadRecord, committed: Committed) -> list[ObjectName]:
+        """Return what the upload had stored before, and the image does not name."""
+        named = {*committed.image.parts, *committed.replaced}
+        uploaded = await uploaded_objects(self.store, record)
+        return [name for name in uploaded if name not in named]
+
+
+@contextlib.contextmanager
+def _damage_told(image: str) -> Iterator[None]:
+    """Have a recipe or a spool file that makes no sense be a failure of that upload alone."""
+    try:
+        yield
+    except OSError as exc:
+        raise errors.host_failure(exc, f"what was kept of {image}") from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        kind = type(exc).__name__
+        raise errors.HostDiskError(f"what was kept of {image} makes no sense ({kind})") from exc
+
+
+async def uploaded_objects(store: ImageStore, record: UploadRecord) -> list[ObjectName]:
+    """Return what an upload has stored, as far as it is still there."""
+    info = (record.container, record.name)
+    found: dict[ObjectName, None] = {name: None for name in record.objects if name != info}
+    for container, prefix in record.places:
+        with contextlib.suppress(errors.NotFoundError):
+            rows = await store.list_all(container, prefix)
+            found |= {(container, row.name): None for row in rows}
+    return list(found)

@@ -1,0 +1,92 @@
+"""`swiftimgfs status`: what the journal says, whoever is at work on it, and what is damaged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from swiftimgfs.cli import main
+from swiftimgfs.commands.status import format_age
+from swiftimgfs.writing.journal import Journal
+from tests.support.journals import compute, die, session_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "swiftimgfs"
+
+
+@pytest.fixture
+def session(state: Path):
+    return session_in(state)
+
+
+@pytest.fixture
+def journal(session):
+    return Journal(session, compute)
+
+
+@pytest.fixture
+def status(capsys):
+    def run(expected: int = 0) -> list[dict[str, object]]:
+        assert main(["status", "--json"]) == expected
+        rows: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+        return rows
+
+    return run
+
+
+def test_nothing(state, capsys) -> None:
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == "nothing waits for Swift\n"
+    assert not state.exists()  # who only looks makes nothing
+
+
+async def test_states(session, journal, status) -> None:
+    uploading = await journal.begin("c", "a", None)
+    await uploading.place("s", "p/")
+    await uploading.uploading("s", "p/1", 100)
+    committing = await journal.begin("c", "b", None)
+    await committing.committing("etag", [], [])
+    await journal.removing("c", "d", [("s", "x")])
+
+    rows = {row["image"]: row for row in status()}
+
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "c/a": "uploading",
+        "c/b": "committing",
+        "c/d": "deleting",
+    }
+    assert rows["c/a"]["sent"] == 100
+    assert rows["c/a"]["mountpoint"] == "/mnt"
+    die(session)
+    assert {row["state"] for row in status()} == {"left behind"}
+
+
+async def test_failures_and_damage_are_told_by_the_exit_status(
+    session, journal, status, capsys
+) -> None:
+    failed = await journal.begin("c", "failed", "etag")
+    await failed.keep({"size": 5}, None, "no room\x1b[31m", "ENOSPC")
+    assert [row["state"] for row in status(1)] == ["failed"]
+    damaged = await journal.begin("c", "damaged", None)
+    (session.path / damaged.token / "journal").write_bytes(b"\0")
+
+    assert sorted(str(row["state"]) for row in status(1)) == ["damaged", "failed"]
+    assert main(["status"]) == 1
+    shown = capsys.readouterr().out
+    assert "c/failed" in shown
+    assert "ENOSPC: no room\\x1b[31m" in shown
+    assert damaged.token in shown
+
+
+def test_ages() -> None:
+    ages = [format_age(seconds) for seconds in (-5, 0, 59.9, 61, 3600, 90_061, 864_000)]
+
+    assert ages == ["0s", "0s", "59s", "1m1s", "1h0m", "1d1h", "10d0h"]

@@ -1,0 +1,425 @@
+"""Mounts that are killed, fail or are made to leave: what the next one and the commands do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import swiftclient
+
+from swiftimgfs.writing.state_directory import StateDirectory
+from tests.support.fault_control import Fault
+from tests.support.mounts import Mounted, mounted
+from tests.support.stored import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+SEGMENT = 64 * 1024
+OPTIONS = "segment_size=64K,attr_timeout=0,list_timeout=0,timeout=1,retries=1"
+PATIENT = OPTIONS.replace("timeout=1,retries", "timeout=60,retries")
+OLD = b"old" * 50_000  # three segments
+NEW = b"new!" * 50_000  # four
+
+
+@pytest.fixture
+def client(swift: FaultySwift, container: str) -> Iterator[swiftclient.Connection]:
+    with contextlib.closing(swift.connect()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def host(swift: FaultySwift, tmp_path: Path) -> Host:
+    return Host(swift, tmp_path)
+
+
+class Host:
+    """One host: its mounts share a state directory."""
+
+    def __init__(self, swift: FaultySwift, directory: Path) -> None:
+        self._directory = directory
+        self._swift = swift
+        self.state = directory / "state"
+        self._environ = swift.swift.environ() | {"XDG_STATE_HOME": str(self.state)}
+        self._mounts = 0
+
+    def mounted(self, options: str = OPTIONS) -> contextlib.AbstractContextManager[Mounted]:
+        self._mounts += 1
+        directory = self._directory / f"m{self._mounts}"
+        directory.mkdir()
+        return mounted(directory, self._environ, options)
+
+    def command(self, *arguments: object, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "swiftimgfs", *map(str, arguments)],
+            env={**os.environ, **self._environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def status(self) -> list[dict[str, object]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "swiftimgfs", "status", "--json"],
+            env={**os.environ, **self._environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        uploads: list[dict[str, object]] = json.loads(done.stdout)
+        is_bad = any(upload["state"] in {"failed", "damaged"} for upload in uploads)
+        assert done.returncode == int(is_bad), done
+        return uploads
+
+    def wait_until_nothing_waits(self) -> None:
+        directory = StateDirectory(self.state / "swiftimgfs")
+        wait_for(lambda: not list(directory.all_uploads()), seconds=40)
+
+
+def kill(running: Mounted) -> None:
+    """Kill a mount, at whatever it is."""
+    running.process.send_signal(signal.SIGKILL)
+    running.process.wait()
+    subprocess.run(["fusermount3", "-uz", str(running.path)], check=True)
+
+
+def names_in(client: swiftclient.Connection, container: str) -> list[str]:
+    try:
+        rows = client.get_container(container, full_listing=True)[1]
+    except swiftclient.ClientException as failure:
+        if failure.http_status != 404:
+            raise
+        return []
+    return [row["name"] for row in rows]
+
+
+def body_of(client: swiftclient.Connection, container: str, name: str = "x") -> bytes:
+    data: bytes = client.get_object(container, name)[1]
+    return data
+
+
+class Copying(threading.Thread):
+    """Somebody who stores an image, in the background; `told` is what he was told."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        super().__init__(daemon=True)
+        self._path, self._data = path, data
+        self.told: int | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with open(self._path, "wb", buffering=0) as file:
+                file.write(self._data)
+        except OSError as exc:
+            self.told = exc.errno
+
+
+@contextlib.contextmanager
+def held(swift: FaultySwift, fault: Fault) -> Iterator[Callable[[], None]]:
+    """Hold requests; yield what waits until one is. Nothing is held afterwards."""
+    swift.control.clear()
+    swift.control.inject(fault)
+    try:
+        yield lambda: wait_for(lambda: any(r.held for r in swift.control.journal()))
+    finally:
+        swift.control.clear()
+
+
+def put_manifest(when: str) -> Fault:
+    return Fault(method="PUT", target="multipart-manifest=put", hold=when, count=None)
+
+
+class TestKilled:
+    """kill -9 at each state of the journal."""
+
+    def kill_at(self, host: Host, swift: FaultySwift, container: str, fault: Fault) -> None:
+        """Have an old image; kill the mount that overwrites it, at a request."""
+        with host.mounted(PATIENT) as running:
+            (running.path / container / "x").write_bytes(OLD)
+            with held(swift, fault) as wait:
+                Copying(running.path / container / "x", NEW)
+                wait()
+                kill(running)
+
+    def test_while_segments_are_uploaded(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        fault = Fault(method="PUT", target="_segments/x/", hold="before", skip=2, count=None)
+        self.kill_at(host, swift, container, fault)
+        assert [u["state"] for u in host.status()] == ["left behind"]
+        segments = names_in(client, f"{container}_segments")
+        assert len(segments) > 3
+
+        with host.mounted() as running:
+            host.wait_until_nothing_waits()
+            assert (running.path / container / "x").read_bytes() == OLD
+            log = running.log.read_text()
+
+        assert len(names_in(client, f"{container}_segments")) == 3
+        assert "recovered image" in log
+
+    def test_before_the_manifest_is_stored(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        self.kill_at(host, swift, container, put_manifest("before"))
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        assert body_of(client, container) == OLD
+        assert len(names_in(client, f"{container}_segments")) == 3
+
+    def test_after_the_manifest_is_stored_and_before_anybody_heard(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        self.kill_at(host, swift, container, put_manifest("after"))
+        assert len(names_in(client, f"{container}_segments")) == 7
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        assert body_of(client, container) == NEW
+        assert len(names_in(client, f"{container}_segments")) == 4
+
+    def test_before_what_was_replaced_is_gone(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        fault = Fault(method="DELETE", hold="before", count=None)
+        self.kill_at(host, swift, container, fault)
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        assert body_of(client, container) == NEW
+        assert len(names_in(client, f"{container}_segments")) == 4
+
+    def test_between_a_removed_image_and_its_segments(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        with host.mounted(PATIENT) as running:
+            (running.path / container / "x").write_bytes(OLD)
+            fault = Fault(method="DELETE", target="_segments/", hold="before", count=None)
+            with held(swift, fault) as wait:
+                path = running.path / container / "x"
+                threading.Thread(target=suppressing(path.unlink), daemon=True).start()
+                wait()
+                kill(running)
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        assert names_in(client, container) == []
+        assert names_in(client, f"{container}_segments") == []
+
+    @pytest.mark.parametrize("method", ["COPY", "DELETE"])
+    def test_in_the_middle_of_a_rename(
+        self, host: Host, swift: FaultySwift, container: str, client, method: str
+    ) -> None:
+        """Over an image that has segments too."""
+        with host.mounted(PATIENT) as running:
+            directory = running.path / container
+            (directory / "x").write_bytes(OLD)
+            (directory / "y").write_bytes(NEW)
+            with held(swift, Fault(method=method, hold="before", count=None)) as wait:
+                rename = suppressing(lambda: (directory / "y").rename(directory / "x"))
+                threading.Thread(target=rename, daemon=True).start()
+                wait()
+                kill(running)
+
+        with host.mounted():
+            host.wait_until_nothing_waits()
+
+        if method == "COPY":  # as before
+            assert names_in(client, container) == ["x", "y"]
+            assert (body_of(client, container), body_of(client, container, "y")) == (OLD, NEW)
+        else:  # both names are there, and what was begun is ended
+            assert names_in(client, container) == ["x"]
+            assert body_of(client, container) == NEW
+            assert len(names_in(client, f"{container}_segments")) == 4
+
+    def test_what_another_mount_is_uploading_is_left_alone(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        with host.mounted(PATIENT) as running:
+            with held(swift, put_manifest("before")) as wait:
+                copying = Copying(running.path / container / "x", NEW)
+                wait()
+                with host.mounted():
+                    time.sleep(4)  # noqa: TID251  # what it takes for a mount that died
+                    assert [u["state"] for u in host.status()] == ["committing"]
+                    assert len(names_in(client, f"{container}_segments")) == 4
+            copying.join(60)  # its connection was cut: it is told, or tried again
+            assert not copying.is_alive()
+
+
+def test_what_was_replaced_can_be_kept_for_a_while_and_goes_after_a_remount_too(
+    host: Host, container: str, client
+) -> None:
+    with host.mounted(f"{OPTIONS},keep_replaced=4") as running:
+        (running.path / container / "x").write_bytes(OLD)
+        (running.path / container / "x").write_bytes(NEW)
+        assert len(names_in(client, f"{container}_segments")) == 7
+        assert [u["state"] for u in host.status()] == ["deleting"]
+    assert len(names_in(client, f"{container}_segments")) == 7
+
+    with host.mounted():
+        host.wait_until_nothing_waits()
+
+    assert len(names_in(client, f"{container}_segments")) == 4
+    assert body_of(client, container) == NEW
+
+
+class TestFailed:
+    """Uploads that failed while somebody waited for them."""
+
+    @pytest.fixture
+    def failed(
+        self, host: Host, swift: FaultySwift, container: str
+    ) -> Iterator[dict[str, object]]:
+        """An old image, and a new one that did not fit."""
+        with host.mounted() as running:
+            (running.path / container / "x").write_bytes(OLD)
+            swift.control.inject(
+                Fault(method="PUT", target="=put", status=413, body="Upload exceeds quota.")
+            )
+            copying = Copying(running.path / container / "x", NEW)
+            copying.join(30)
+            assert copying.told == errno.EDQUOT
+            assert (running.path / container / "x").read_bytes() == OLD
+            wait_for(lambda: [u["state"] for u in host.status()] == ["failed"])
+            (upload,) = host.status()
+            yield upload
+
+    def test_are_shown_and_sent_again(
+        self, host: Host, failed: dict[str, object], container: str, client
+    ) -> None:
+        assert failed["image"] == f"{container}/x"
+        assert failed["errno"] == "EDQUOT"
+        assert failed["size"] == len(NEW)
+        shown = host.command("status", status=1)
+        assert f"{container}/x" in shown
+        assert "EDQUOT" in shown
+
+        path = f"{failed['mountpoint']}/{container}/x"
+        assert f"stored: {container}/x" in host.command("retry", path)
+
+        assert body_of(client, container) == NEW
+        assert len(names_in(client, f"{container}_segments")) == 4
+        assert host.status() == []
+        assert "nothing has failed" in host.command("retry")
+
+    def test_fail_again_and_stay(
+        self, host: Host, failed: dict[str, object], swift: FaultySwift, container: str, client
+    ) -> None:
+        fault = Fault(method="PUT", target="=put", status=507, count=None)
+        swift.control.inject(fault)
+
+        assert "507" in host.command("retry", failed["id"], status=1)
+        assert [u["errno"] for u in host.status()] == ["ENOSPC"]
+        swift.control.clear()
+        host.command("retry")
+        assert body_of(client, container) == NEW
+
+    def test_never_overwrite_what_somebody_else_stored(
+        self, host: Host, failed: dict[str, object], container: str, client
+    ) -> None:
+        client.put_object(container, "x", b"theirs")
+
+        host.command("retry", failed["id"], status=1)
+
+        assert [u["errno"] for u in host.status()] == ["ESTALE"]
+        assert body_of(client, container) == b"theirs"
+        host.command("retry", "-o", "last_writer_wins", failed["id"])
+        assert body_of(client, container) == NEW
+
+    def test_can_be_forgotten(
+        self, host: Host, failed: dict[str, object], container: str, client
+    ) -> None:
+        host.command("retry", "--forget", status=2)
+        assert "no such upload" in host.command("retry", "nonsense", status=2)
+        host.command("retry", "--forget", failed["id"])
+
+        assert host.status() == []
+        assert body_of(client, container) == OLD
+        assert len(names_in(client, f"{container}_segments")) == 3
+
+    def test_survive_the_next_mount_and_gc(
+        self, host: Host, failed: dict[str, object], container: str, client
+    ) -> None:
+        with host.mounted() as running:
+            (running.path / container / "y").write_bytes(b"it serves")
+        host.command("gc", "env:", "--older-than", "0s")
+
+        host.command("retry", failed["id"])
+        assert body_of(client, container) == NEW
+
+
+class TestUnmounting:
+    """Signals while somebody waits for a commit."""
+
+    def test_the_first_waits_for_what_is_being_committed(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        with host.mounted(PATIENT) as running:
+            swift.control.clear()
+            swift.control.inject(Fault(method="PUT", target="=put", delay=2))
+            Copying(running.path / container / "x", NEW)
+            wait_for(
+                lambda: any("=put" in request.target for request in swift.control.journal())
+            )
+
+            running.process.terminate()
+            assert running.process.wait(20) == 0
+
+            assert "waiting for an upload image" in running.log.read_text()
+        assert body_of(client, container) == NEW
+        assert host.status() == []
+
+    def test_after_the_second_the_next_mount_stores_it(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        with host.mounted(PATIENT) as running, held(swift, put_manifest("before")) as wait:
+            Copying(running.path / container / "x", NEW)
+            wait()
+            running.process.terminate()
+            wait_for(lambda: "unmounting signal" in running.log.read_text())
+            running.process.terminate()
+            assert running.process.wait(20) == 0
+        assert [u["state"] for u in host.status()] == ["interrupted"]
+        assert names_in(client, container) == []
+
+        with host.mounted() as running:
+            host.wait_until_nothing_waits()
+            assert (running.path / container / "x").read_bytes() == NEW
+
+        assert len(names_in(client, f"{container}_segments")) == 4
+
+
+def suppressing(action: Callable[[], object]) -> Callable[[], None]:
+    """Return an action whose failure, at a mount that is killed, is nobody's."""
+
+    def act() -> None:
+        with contextlib.suppress(OSError):
+            action()
+
+    return act

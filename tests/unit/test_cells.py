@@ -1,0 +1,169 @@
+"""Which part of an image is uploaded as a whole, and in what rows."""
+
+from __future__ import annotations
+
+import itertools
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from swiftimgfs.layout import Extent, Inline, Layout, Source, Stored, Zeros
+from swiftimgfs.writing.cells import CellTable, rows_of_hole, runs_of, size_of_zeros
+from swiftimgfs.writing.extents import ExtentMap
+from swiftimgfs.writing.segmenter import SegmentPlan
+
+MIB = 1024**2
+SEGMENT = 64 * MIB
+PLAN = SegmentPlan(SEGMENT)
+
+
+def stored(name: str, size: int) -> tuple[int, Source]:
+    return size, Stored("c", name, name, 0, size)
+
+
+def touched(image: ExtentMap, offset: int) -> tuple[int, int]:
+    cell = CellTable(PLAN).touch(image, offset)
+    return cell.start, cell.end
+
+
+def test_a_cell_over_a_stored_object_is_that_object():
+    image = ExtentMap([stored("a", SEGMENT), stored("b", 10 * MIB), stored("c", 70 * MIB)])
+
+    assert touched(image, 5) == (0, SEGMENT)
+    assert touched(image, SEGMENT) == (SEGMENT, 74 * MIB)
+    assert touched(image, 100 * MIB) == (74 * MIB, 144 * MIB)
+
+
+def test_a_cell_over_a_giant_object_is_a_piece_of_it():
+    image = ExtentMap([stored("a", 1000 * MIB)])
+
+    assert touched(image, 130 * MIB) == (128 * MIB, 192 * MIB)
+    assert touched(image, 999 * MIB) == (960 * MIB, 1000 * MIB)
+
+
+def test_no_piece_of_a_giant_object_leaves_a_crumb():
+    image = ExtentMap([stored("a", 128 * MIB + 1000)])
+
+    assert touched(image, 70 * MIB) == (SEGMENT, 128 * MIB + 1000)
+
+
+def test_a_cell_over_zeros_is_one_of_the_plan_that_they_hold():
+    image = ExtentMap([stored("a", 70 * MIB), (1000 * MIB, Zeros()), stored("b", SEGMENT)])
+
+    assert touched(image, 80 * MIB) == (70 * MIB, 128 * MIB)
+    assert touched(image, 200 * MIB) == (192 * MIB, 256 * MIB)
+    assert touched(image, 1069 * MIB) == (1024 * MIB, 1070 * MIB)
+
+
+def test_what_is_appended_begins_a_cell_at_the_end_or_takes_a_small_end_with_it():
+    assert touched(ExtentMap([stored("a", SEGMENT)]), SEGMENT) == (SEGMENT, 2 * SEGMENT)
+    assert touched(ExtentMap([stored("a", 20 * MIB)]), 20 * MIB) == (20 * MIB, SEGMENT)
+    assert touched(ExtentMap([stored("a", 2 * MIB)]), 2 * MIB) == (0, SEGMENT)
+
+
+def test_cells_never_overlap_and_a_byte_in_one_is_found():
+    image = ExtentMap([stored("a", 10 * MIB), (500 * MIB, Zeros())])
+    cells = CellTable(PLAN)
+
+    for offset in [100 * MIB, 20 * MIB, 5, 9 * MIB, 64 * MIB, 127 * MIB, 400 * MIB]:
+        cell = cells.touch(image, offset)
+        assert cell.start <= offset < cell.end
+        assert cells.touch(image, offset) is cell
+
+    assert all(a.end <= b.start for a, b in itertools.pairwise(cells))
+
+
+def test_a_fixed_grid_is_kept_whatever_is_stored():
+    image = ExtentMap([stored("a", 10 * MIB), stored("b", 500 * MIB)])
+
+    cell = CellTable(PLAN, is_fixed=True).touch(image, 5)
+
+    assert (cell.start, cell.end) == (0, SEGMENT)
+
+
+def test_truncating_forgets_cells_beyond_and_marks_the_one_that_was_cut():
+    image = ExtentMap([(500 * MIB, Zeros())])
+    cells = CellTable(PLAN)
+    first, second = cells.touch(image, 0), cells.touch(image, 100 * MIB)
+
+    cells.truncate(10 * MIB)
+
+    assert (first in cells, second in cells) == (True, False)
+    assert (first.changes, second.changes) == (1, 1)
+
+
+PIECES = st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=12)
+
+
+@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.given(PIECES, st.integers(1, 30), st.integers(0, 100))
+def test_runs_are_the_whole_cell_and_name_no_byte_zero_that_is_none(pieces, shortest, start):
+    image = ExtentMap([(start, Inline(memoryview(bytes(start))))] if start else [])
+    for size, is_zero in pieces:
+        source = Zeros() if is_zero else Inline(memoryview(b"x" * size))
+        image.replace(image.size, size, [(size, source)])
+    extents = image.pieces(start, image.size)
+
+    runs = runs_of(extents, shortest)
+
+    assert [run.start for run in runs] == [start, *(run.end for run in runs[:-1])]
+    assert runs[-1].end == image.size
+    for run in runs:
+        assert sum(extent.size for extent in run.extents) == run.size > 0
+        if run.is_zero:
+            assert all(isinstance(extent.source, Zeros) for extent in run.extents)
+
+
+def test_data_among_zeros_is_stored_alone_but_not_in_crumbs():
+    data = Inline(memoryview(b"x" * 10))
+    extents = Layout([(1000, Zeros()), (10, data), (2000, Zeros())]).extents
+
+    runs = runs_of(list(extents), 100)
+
+    assert [(run.size, run.is_zero) for run in runs] == [
+        (1000, True),
+        (100, False),
+        (1910, True),
+    ]
+
+
+def test_short_zeros_are_stored_with_what_is_beside_them():
+    data = Inline(memoryview(b"x" * 10))
+    extents = Layout([(10, data), (99, Zeros()), (10, data)]).extents
+
+    assert [run.is_zero for run in runs_of(list(extents), 100)] == [False]
+
+
+def test_nothing_has_no_runs():
+    empty: list[Extent] = []
+
+    assert runs_of(empty, 10) == []
+
+
+@hypothesis.given(
+    st.lists(st.integers(1, 10**12), min_size=1, max_size=20), st.integers(1, 1000)
+)
+def test_holes_of_any_size_fit_into_the_rows_that_are_left(holes, rows):
+    size = size_of_zeros(holes, rows)
+
+    assert sum(-(-hole // size) for hole in holes) <= max(rows, len(holes))
+
+
+@pytest.mark.parametrize(
+    ("hole", "rows", "size"),
+    [(10 * 1024 * MIB, 980, 11 * MIB), (MIB // 2, 900, MIB // 2), (5 * MIB, 900, MIB)],
+)
+def test_an_object_of_zeros_is_as_small_as_the_manifest_lets_it_be(hole, rows, size):
+    assert size_of_zeros([hole], rows) == size
+
+
+@hypothesis.given(st.integers(1, 10**9), st.integers(1, 10**9))
+def test_the_rows_of_a_hole_are_all_of_it_and_none_is_too_long(hole, zeros):
+    hypothesis.assume(hole / zeros < 2000)
+
+    rows = rows_of_hole(hole, zeros)
+
+    assert sum(rows) == hole
+    assert max(rows) <= zeros
+    assert max(rows) - min(rows) <= 1

@@ -1,0 +1,104 @@
+"""A real Swift with faults, and writers to it as a mount has them."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from swiftimgfs.reading.block_cache import BlockCache
+from swiftimgfs.reading.fetcher import Fetcher
+from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.reading.verifier import Verifier
+from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
+from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.image_store import ImageStore
+from swiftimgfs.store.request import RetryPolicy
+from swiftimgfs.writing.budget import DirtyBudget
+from swiftimgfs.writing.parts import WriteParts
+from swiftimgfs.writing.writer import ImageWriter
+from tests.support.embedded_swift import faulty_swift
+from tests.support.writers import OPTIONS
+
+if TYPE_CHECKING:
+    from swiftimgfs.layout import Layout
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with faulty_swift(tmp_path_factory.mktemp("swift")) as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def faulty(server):
+    yield server
+    server.reset()
+
+
+@pytest.fixture
+def client(faulty):
+    with contextlib.closing(faulty.connect()) as connection:
+        connection.put_container("c")
+        faulty.control.clear()
+        yield connection
+
+
+@pytest.fixture
+async def pool(faulty):
+    swift, transport = faulty.swift, TransportOptions(timeout=5)
+    identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, transport)
+    retry = RetryPolicy(tries=3, timeout=5)
+    pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
+    async with contextlib.aclosing(pool):
+        yield pool
+
+
+@pytest.fixture
+async def store(pool, client):
+    connected = ImageStore(pool)
+    await connected.connect()
+    return connected
+
+
+@pytest.fixture
+def fetcher(store, pool, nursery):
+    cache = BlockCache(16 * 1024**2)
+    verifier = Verifier(store, cache, pool.retry, pool.compute, is_on=True)
+    return Fetcher(store, cache, verifier, pool.retry, nursery, connections=4)
+
+
+@pytest.fixture
+def parts(store, nursery, tmp_path):
+    """Return what the writers of one mount share."""
+
+    def of(options=OPTIONS):
+        budget = DirtyBudget(options.memory_limit, options.spool_size)
+        slots = trio.Semaphore(options.connections)
+        return WriteParts(store, nursery, budget, tmp_path / "spool", options, slots=slots)
+
+    return of
+
+
+@pytest.fixture
+def open_writer(parts, fetcher):
+    """Start to write image `c/image`, as a mount does."""
+
+    def start(*, base=None, options=OPTIONS, container="c", is_edit=False):
+        reader = ImageReader(fetcher)
+        shared = parts(options)
+        return ImageWriter(shared, container, "image", reader, base=base, is_edit=is_edit)
+
+    return start
+
+
+@pytest.fixture
+def content(fetcher):
+    """Return what a layout's bytes are."""
+
+    async def read(layout: Layout) -> bytes:
+        return bytes(await ImageReader(fetcher).read(layout, 0, layout.size))
+
+    return read

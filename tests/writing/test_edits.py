@@ -1,0 +1,441 @@
+"""Images changed in place, by the writer: what goes up, what stays, and what is left over."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from swiftimgfs import errors
+from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.writing.hooks import NoJournalEntry
+from swiftimgfs.writing.writer import ImageWriter
+from tests.support.fault_control import Fault
+from tests.support.writers import (
+    OPTIONS,
+    SEGMENT,
+    names,
+    parts_of,
+    settled,
+    stored,
+    write_all,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RANDOM = random.Random(7).randbytes(6 * SEGMENT)
+
+
+@pytest.fixture
+async def base(open_writer):
+    """Return an image of six segments that is in Swift."""
+    writer = open_writer()
+    await write_all(writer, RANDOM)
+    committed = await writer.commit()
+    await writer.close()
+    return committed.image
+
+
+def patched(data: bytes, offset: int, new: bytes) -> bytes:
+    return data[:offset] + new + data[offset + len(new) :]
+
+
+async def read_all(writer, content) -> bytes:
+    """Read as the model does: again when bytes have moved under the read."""
+    while True:
+        changes = writer.changes
+        try:
+            read: bytes = await content(writer.layout())
+        except errors.ImageChangedError:
+            assert writer.changes != changes
+            continue
+        if writer.changes == changes:
+            return read
+
+
+# ── what a commit uploads ──────────────────────────────────────────────────────────────
+
+
+async def test_an_edit_replaces_the_segment_that_it_touches(open_writer, client, base):
+    writer = open_writer(base=base, is_edit=True)
+
+    await writer.write(2 * SEGMENT + 7, b"edit")
+    committed = await writer.commit()
+
+    assert stored(client) == patched(RANDOM, 2 * SEGMENT + 7, b"edit")
+    kept = set(parts_of(base)) & set(parts_of(committed.image))
+    assert len(kept) == 5
+    assert [name for _, name in committed.replaced] == [
+        name for name in parts_of(base) if name not in kept
+    ]
+
+
+async def test_an_image_that_is_opened_for_writing_and_not_written_is_clean(
+    open_writer, base, faulty
+):
+    faulty.control.clear()
+    writer = open_writer(base=base, is_edit=True)
+
+    committed = await writer.commit()
+    await writer.close()
+
+    assert committed is None
+    assert [r for r in faulty.control.journal() if r.method in {"PUT", "DELETE"}] == []
+
+
+async def test_a_segment_that_is_written_while_it_is_uploaded_is_uploaded_again(
+    open_writer, faulty, client
+):
+    faulty.control.inject(Fault(method="PUT", target="c_segments/.*/00000000$", delay=0.5))
+    writer = open_writer()
+    await writer.write(0, RANDOM[: SEGMENT + 1])  # the first segment is on its way
+
+    await trio.sleep(0.2)
+    await writer.write(10, b"again")
+    committed = await writer.commit()
+
+    assert stored(client) == patched(RANDOM[: SEGMENT + 1], 10, b"again")
+    assert sorted(names(client)) == sorted(parts_of(committed.image))
+
+
+async def test_a_segment_that_was_uploaded_and_is_written_again_leaves_no_other_behind(
+    open_writer, client
+):
+    writer = open_writer()
+    await writer.write(0, RANDOM)
+    await settled(writer)
+
+    await writer.write(10, b"again")
+    committed = await writer.commit()
+    left = {name for _, name in committed.replaced}
+
+    assert stored(client) == patched(RANDOM, 10, b"again")
+    assert sorted(set(names(client)) - left) == sorted(parts_of(committed.image))
+
+
+async def test_an_image_that_is_cut_while_it_is_uploaded_is_stored_as_it_was_cut(
+    open_writer, faulty, client
+):
+    faulty.control.inject(Fault(method="PUT", target="c_segments/", delay=0.3, count=None))
+    writer = open_writer()
+    with trio.move_on_after(0.1):
+        await writer.write(0, RANDOM)
+
+    await writer.truncate(SEGMENT + 100)
+    faulty.control.clear()
+    committed = await writer.commit()
+    await settled(writer)
+
+    assert stored(client) == RANDOM[: SEGMENT + 100]
+    left = {name for _, name in committed.replaced}
+    assert sorted(set(names(client)) - left) == sorted(parts_of(committed.image))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_any_history_of_writes_is_stored_as_it_was_written(
+    open_writer, client, content, seed
+):
+    """Random writes, cuts and commits: what is read and stored is what a file would hold."""
+    chance = random.Random(seed)
+    writer, plain, left = open_writer(), bytearray(), set()
+
+    for _ in range(60):
+        size = chance.choice([1, 100, SEGMENT, 3 * SEGMENT])
+        offset = chance.randrange(8 * SEGMENT)
+        if chance.random() < 0.15:
+            await writer.truncate(offset)
+            plain = bytearray(bytes(plain[:offset]).ljust(offset, b"\0"))
+        elif chance.random() < 0.1:
+            committed = await writer.commit()
+            left |= {name for _, name in committed.replaced} if committed else set()
+            assert stored(client) == bytes(plain)
+        else:
+            data = bytes(size) if chance.random() < 0.2 else chance.randbytes(size)
+            await writer.write(offset, data)
+            plain[len(plain) : offset] = bytes(max(0, offset - len(plain)))
+            plain[offset : offset + size] = data
+        assert await read_all(writer, content) == bytes(plain)
+
+    committed = await writer.commit()
+    image = writer._committer.base
+    left |= {name for _, name in committed.replaced} if committed else set()
+    await settled(writer)
+    await writer.close()
+    assert stored(client) == bytes(plain)
+    assert set(names(client)) - left == set(parts_of(image))
+
+
+# ── zeros and manifests ────────────────────────────────────────────────────────────────
+
+
+async def test_a_hole_is_named_by_rows_of_one_object_and_known_as_zeros_again(
+    open_writer, client, store
+):
+    writer = open_writer()
+    await writer.write(0, RANDOM[:SEGMENT])
+    await writer.truncate(5_000_000)
+
+    committed = await writer.commit()
+
+    assert stored(client) == RANDOM[:SEGMENT] + bytes(5_000_000 - SEGMENT)
+    assert len(names(client)) == 2
+    again = await store.resolve(await store.head_image("c", "image"))
+    assert [e.size for e in again.layout.extents] == [SEGMENT, 5_000_000 - SEGMENT]
+    assert set(again.parts) == set(committed.image.parts)
+    assert again.info.metadata["allocated"] == str(SEGMENT)
+
+
+async def test_more_rows_than_a_manifest_names_are_nested(open_writer, client, store, content):
+    data = random.Random(3).randbytes(10 * SEGMENT)
+    writer = open_writer()
+    await write_all(writer, data)
+    base = (await writer.commit()).image
+    store.limits = replace(store.limits, manifest_segments=4)
+
+    editor = open_writer(base=base, is_edit=True)
+    await editor.write(5, b"edit")
+    committed = await editor.commit()
+
+    expected = patched(data, 5, b"edit")
+    assert stored(client) == expected
+    again = await store.resolve(await store.head_image("c", "image"))
+    assert await content(again.layout) == expected
+    assert set(again.parts) == set(committed.image.parts)
+    last = open_writer(base=again, is_edit=True)
+    await last.write(9 * SEGMENT, b"last")
+    replaced = (await last.commit()).replaced
+    assert stored(client) == patched(expected, 9 * SEGMENT, b"last")
+    assert len([name for _, name in replaced if "rows-" in name]) == 3
+
+
+async def test_a_long_manifest_is_answered_by_heartbeats(open_writer, client, faulty):
+    options = replace(OPTIONS, segment_size=100, large_object_size=100)
+    writer = open_writer(options=options)
+    await writer.write(0, RANDOM[:12_000])
+
+    await writer.commit()
+
+    assert stored(client) == RANDOM[:12_000]
+    puts = [r for r in faulty.control.journal() if "multipart-manifest=put" in r.target]
+    assert ["heartbeat=on" in r.target for r in puts] == [True]
+
+
+async def test_what_a_heartbeat_says_at_last_is_the_answer(open_writer, client):
+    options = replace(OPTIONS, segment_size=100, large_object_size=100)
+    writer = open_writer(options=options)
+    await writer.write(0, RANDOM[:12_000])
+    await settled(writer)
+    client.delete_object("c_segments", names(client)[0])
+
+    with pytest.raises(errors.StoreRefusedError, match="400"):
+        await writer.commit()
+
+
+# ── memory, spool ──────────────────────────────────────────────────────────────────────
+
+
+async def test_random_writes_wait_on_the_disk_and_not_in_memory(open_writer, client, tmp_path):
+    writer = open_writer(options=replace(OPTIONS, spool_size=1 << 20))
+    await writer.truncate(len(RANDOM))
+    order = list(range(0, len(RANDOM), 256))
+    random.Random(1).shuffle(order)
+
+    for offset in order:
+        await writer.write(offset, RANDOM[offset : offset + 256])
+    (file,) = (tmp_path / "spool").iterdir()
+    spooled = file.stat().st_blocks * 512
+    await writer.commit()
+    after = file.stat().st_blocks * 512
+    await writer.close()
+
+    assert spooled >= len(RANDOM) - 2 * SEGMENT
+    assert after == 0
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert stored(client) == RANDOM
+
+
+async def test_a_spool_that_is_full_of_partly_written_segments_is_emptied_by_completing_them(
+    open_writer, client, base
+):
+    writer = open_writer(base=base, is_edit=True, options=replace(OPTIONS, spool_size=1000))
+    expected = RANDOM
+
+    with trio.fail_after(30):
+        for number in range(40):
+            offset = (number * 7919) % (len(RANDOM) - 300)
+            await writer.write(offset, b"w" * 300)
+            expected = patched(expected, offset, b"w" * 300)
+        await writer.commit()
+
+    assert stored(client) == expected
+
+
+async def test_two_writers_of_one_budget_both_come_to_their_end(parts, fetcher, client, store):
+    shared = parts(replace(OPTIONS, spool_size=2 * SEGMENT, memory_limit=SEGMENT))
+    writers = [ImageWriter(shared, "c", name, ImageReader(fetcher), base=None) for name in "ab"]
+
+    async def write(writer):
+        order = list(range(0, len(RANDOM), 512))
+        random.Random(writer.name).shuffle(order)
+        for offset in order:
+            await writer.write(offset, RANDOM[offset : offset + 512])
+        await writer.commit()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for writer in writers:
+                nursery.start_soon(write, writer)
+
+    for name in "ab":
+        assert client.get_object("c", name)[1] == RANDOM
+
+
+async def test_a_full_disk_is_told_at_the_write(open_writer, client, monkeypatch):
+    writer = open_writer()
+    await writer.write(SEGMENT, b"in order")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(errors.HostFullError):
+        await writer.write(0, b"not in order")
+    with pytest.raises(errors.HostFullError):
+        await writer.commit()
+    monkeypatch.undo()
+    await writer.truncate(0)
+    await writer.write(0, b"anew")
+    await writer.commit()
+
+    assert stored(client) == b"anew"
+
+
+# ── failures ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_same_bytes_in_other_segments_are_not_taken_for_a_commit(
+    open_writer, faulty, client, base
+):
+    writer = open_writer(base=base)
+    await write_all(writer, RANDOM)
+    faulty.control.inject(
+        Fault(
+            method="PUT",
+            target="multipart-manifest=put",
+            status=503,
+            count=None,
+            headers={"Retry-After": "0"},
+        )
+    )
+
+    with pytest.raises(errors.StoreUnavailableError):
+        await writer.commit()
+    await writer.close()
+    faulty.control.clear()
+
+    assert stored(client) == RANDOM
+    assert set(parts_of(base)) <= set(names(client))
+
+
+async def test_an_edit_of_an_image_that_changed_meanwhile_is_refused(open_writer, client, base):
+    writer = open_writer(base=base, is_edit=True)
+    await writer.write(5, b"edit")
+    client.put_object("c", "image", b"theirs")
+
+    with pytest.raises(errors.ImageChangedError):
+        await writer.commit()
+    await writer.close()
+
+    assert stored(client) == b"theirs"
+
+
+async def test_bytes_of_a_base_that_is_gone_are_never_made_up(open_writer, client, base):
+    writer = open_writer(base=base, is_edit=True)
+    client.delete_object("c_segments", parts_of(base)[2])
+
+    await writer.write(2 * SEGMENT + 5, b"edit")
+    with pytest.raises(errors.ImageChangedError):
+        await writer.commit()
+
+
+class KeepingEntry(NoJournalEntry):
+    """Takes over what could not be committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: tuple[dict[str, object], Path | None, str, bool] | None = None
+
+    async def keep(self, recipe, spool, reason, errno_name="EIO", *, is_told=True):
+        moved = spool.rename(spool.with_name("kept")) if spool else None
+        self.kept = json.loads(json.dumps(recipe)), moved, errno_name, is_told
+        return True
+
+
+class KeepingJournal:
+    """A journal of one entry."""
+
+    def __init__(self) -> None:
+        self.entry = KeepingEntry()
+
+    async def begin(self, container, name, base_etag):
+        return self.entry
+
+    async def removing(self, container, name, parts):
+        return self.entry
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_what_could_not_be_committed_is_kept_and_sent_again(
+    parts, fetcher, client, faulty, base, is_new
+):
+    journal = KeepingJournal()
+    shared = replace(parts(), journal=journal)
+    name = "new" if is_new else "image"
+    writer = ImageWriter(
+        shared,
+        "c",
+        name,
+        ImageReader(fetcher),
+        base=None if is_new else base,
+        is_edit=not is_new,
+    )
+    expected = patched(b"" if is_new else RANDOM, 0, RANDOM[: 2 * SEGMENT + 10])
+    expected = patched(expected, 100, b"early")
+    await writer.write(0, RANDOM[: 2 * SEGMENT + 10])
+    await writer.write(100, b"early")
+    faulty.control.inject(Fault(method="PUT", target="/c_segments/", status=507, count=None))
+    with pytest.raises(errors.StoreFullError):
+        await writer.commit()
+
+    assert await writer.keep()
+    await writer.close()
+    faulty.control.clear()
+    assert journal.entry.kept is not None
+    recipe, spool, errno_name, is_told = journal.entry.kept
+    assert spool is not None
+    before = spool.read_bytes()
+    again = await ImageWriter.resumed(
+        shared, recipe, spool, journal.entry, ImageReader(fetcher)
+    )
+    await again.commit()
+
+    assert (errno_name, is_told) == ("ENOSPC", True)
+    assert client.get_object("c", name)[1] == expected
+    assert spool.read_bytes() == before
+
+
+async def test_an_image_with_a_gap_is_not_kept(parts, fetcher, faulty, client):
+    shared = replace(parts(), journal=KeepingJournal())
+    writer = ImageWriter(shared, "c", "image", ImageReader(fetcher), base=None)
+    faulty.control.inject(Fault(method="PUT", target="c_segments/", status=507, count=None))
+    await writer.write(0, RANDOM[: SEGMENT + 1])
+    await settled(writer)
+    with pytest.raises(errors.StoreFullError):
+        await writer.write(SEGMENT + 1, b"more")
+
+    assert not await writer.keep()
