@@ -160,7 +160,7 @@ class SloFormat:
                 )
             )
             await entry.place(container, prefix)
-            self._token, self._place = entry.token, (container, prefix)
+            self._token, self._place = entry.token, (container, prefix + uploader.attempt)
             return self._place
 
 

@@ -7,6 +7,7 @@ put and is in no manifest yet is known here, to be deleted when it never will be
 from __future__ import annotations
 
 import logging
+import secrets
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -37,6 +38,7 @@ class Uploader:
     Attributes:
         container: Of the image.
         name: Of the image.
+        attempt: What tells names below one prefix apart, when an upload is gone on with.
         pending: What was put, or may have been, and no committed image names.
     """
 
@@ -44,6 +46,7 @@ class Uploader:
         self.container = container
         self.name = name
         self.base_etag: str | None = None
+        self.attempt = ""
         self.pending: dict[ObjectName, None] = {}
         self._store: Final = store
         self._journal = journal
@@ -56,8 +59,9 @@ class Uploader:
         return self._entry
 
     def adopt(self, entry: JournalEntry) -> None:
-        """Go on with an entry of before."""
+        """Go on with an entry of before, whose objects keep their names to themselves."""
         self._entry = entry
+        self.attempt = f"{secrets.token_hex(3)}-"
 
     def leave(self) -> None:
         """Leave what was put to whoever has taken it over."""

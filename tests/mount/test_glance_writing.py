@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import random
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.mount
 
@@ -305,3 +307,26 @@ def test_a_renamed_image_is_read_and_deleted_by_glance(
 
     assert b"".join(glance.get(f"swift+config://ref1/glance/{image_id}")) == data
     assert glance_deletes(glance, account, image_id)
+
+
+def test_a_mount_that_is_killed_leaves_nothing_of_an_unfinished_image(
+    openstack: Cloud, account: Account, image_id: str, tmp_path: Path
+) -> None:
+    """The next one removes the segments, whose names are the driver's."""
+    environ = openstack.environ(user="glance", project="service")
+    environ["XDG_STATE_HOME"] = str(tmp_path / "state")
+    options = OPTIONS.replace("timeout=10", "timeout=1")
+    with mounted(tmp_path, environ, options) as running:
+        descriptor = os.open(running.path / "glance" / image_id, os.O_CREAT | os.O_WRONLY)
+        os.write(descriptor, random_bytes(4 * GLANCE_MB))
+        deadline = time.monotonic() + 30
+        while not [name for name in account.names("glance") if name == f"{image_id}-00003"]:
+            assert time.monotonic() < deadline
+        running.process.kill()
+        running.process.wait()
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+    with mounted(tmp_path, environ, options):
+        while [name for name in account.names("glance") if image_id in name]:
+            assert time.monotonic() < deadline + 30

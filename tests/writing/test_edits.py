@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -389,10 +390,11 @@ class KeepingJournal:
         return self.entry
 
 
-@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("case", itertools.product([True, False], [0, 1, 2]))
 async def test_what_could_not_be_committed_is_kept_and_sent_again(
-    parts, fetcher, client, faulty, base, is_new
+    parts, fetcher, client, faulty, base, case
 ):
+    is_new, stored_before = case
     journal = KeepingJournal()
     shared = replace(parts(), journal=journal)
     name = "new" if is_new else "image"
@@ -406,9 +408,11 @@ async def test_what_could_not_be_committed_is_kept_and_sent_again(
     )
     expected = patched(b"" if is_new else RANDOM, 0, RANDOM[: 2 * SEGMENT + 10])
     expected = patched(expected, 100, b"early")
-    await writer.write(0, RANDOM[: 2 * SEGMENT + 10])
-    await writer.write(100, b"early")
-    faulty.control.inject(Fault(method="PUT", target="/c_segments/", status=507, count=None))
+    fault = Fault(
+        method="PUT", target="/c_segments/", status=507, skip=stored_before, count=None
+    )
+    faulty.control.inject(fault)
+    await writer.write(0, RANDOM[:100] + b"early" + RANDOM[105 : 2 * SEGMENT + 10])
     with pytest.raises(errors.StoreFullError):
         await writer.commit()
 
