@@ -390,7 +390,7 @@ class KeepingJournal:
         return self.entry
 
 
-@pytest.mark.parametrize("case", itertools.product([True, False], [0, 1, 2]))
+@pytest.mark.parametrize("case", list(itertools.product([True, False], [0, 1, 2])))
 async def test_what_could_not_be_committed_is_kept_and_sent_again(
     parts, fetcher, client, faulty, base, case
 ):
