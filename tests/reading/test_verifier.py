@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import hypothesis
 import pytest
 import trio
+import trio.testing
 from hypothesis import strategies as st
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout
+from swiftimgfs.reading import verifier
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, Part, key_of
 from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.reading.verifier import REFUSAL_SECONDS
+from swiftimgfs.reading.verifier import REFUSAL_SECONDS, UNHASHED_SHARE
 from tests.support.range_store import (
     FakeRangeStore,
     FakeRetry,
@@ -55,6 +59,7 @@ def assert_nothing_is_held(reading) -> None:
     for part in parts_in(reading.cache):
         assert (part.is_gated, part.pins, part._waiting) == (False, 0, 0)
         assert part.is_evictable
+    assert reading.verifier._owed == 0
 
 
 class Passing:
@@ -308,6 +313,247 @@ def test_any_order_of_parts_ends_with_nothing_held_and_right_bytes(data):
         ) as reading:
             with trio.fail_after(1000):
                 async with trio.open_nursery() as nursery:
+                    for number, block in enumerate(steps):
+                        nursery.start_soon(read, reading, block)
+                        await trio.sleep(pauses[number % len(pauses)])
+            await trio.sleep(1000)
+            assert store.running == 0
+            assert_nothing_is_held(reading)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+# ── what comes faster than it is hashed ────────────────────────────────────────────────
+
+FAST = object_of("fast", 12 * PART_SIZE)
+
+
+class FastReading:
+    """Reads `FAST` in order from a line that is much faster than hashing."""
+
+    def __init__(self) -> None:
+        self.store = FakeRangeStore(FAST, latency=0.001, rate=1e10)
+        self.owed: list[int] = []
+
+    async def read(self, limit: int) -> None:
+        async with reading_from(
+            self.store, limit=limit, is_verifying=True, hashing_seconds=0.1
+        ) as reading:
+            self.store.on_get = lambda: self.owed.append(reading.verifier._owed)
+            data = await read_all(reading, FAST)
+            assert data == FAST.part(0, FAST.size)
+            assert list(reading.verifier.verified) == [key_of(FAST.source())]
+            assert self.store.fetched == FAST.size
+            assert_nothing_is_held(reading)
+
+
+@pytest.mark.parametrize("parts", [5, 8, 16])
+async def test_what_is_to_be_hashed_takes_a_quarter_of_the_memory_and_a_part(
+    parts, autojump_clock
+):
+    fast = FastReading()
+
+    await fast.read(parts * PART_SIZE)
+
+    assert max(fast.owed) < parts * PART_SIZE // UNHASHED_SHARE + PART_SIZE + READ
+
+
+async def test_who_waits_for_hashing_has_whole_parts_fetched(autojump_clock):
+    fast = FastReading()
+
+    await fast.read(8 * PART_SIZE)
+
+    late = [get for get in fast.store.gets if get.start >= 4 * PART_SIZE]
+    assert {(get.start % PART_SIZE, get.size) for get in late} == {(0, PART_SIZE)}
+
+
+async def test_fetching_goes_on_while_a_part_is_hashed(autojump_clock):
+    """One after the other would take as long as both."""
+    store = FakeRangeStore(FAST, rate=PART_SIZE)
+    async with reading_from(
+        store, limit=8 * PART_SIZE, is_verifying=True, hashing_seconds=1
+    ) as reading:
+        await read_all(reading, FAST)
+
+    assert trio.current_time() < 0.8 * 2 * FAST.size / PART_SIZE
+
+
+async def test_who_reads_at_random_does_not_wait_for_what_is_hashed(autojump_clock):
+    async with reading_from(
+        FakeRangeStore(FAST, SMALL), limit=0, is_verifying=True, hashing_seconds=1000
+    ) as reading:
+        reading.fetcher.demand(FAST.source(), PART_SIZE)
+        await trio.sleep(1)
+        assert reading.verifier.is_behind
+
+        reader = ImageReader(reading.fetcher)
+        data = await reader.read(layout_of(SMALL), 3 * BLOCK_SIZE, 100)
+
+        assert data == SMALL.part(3 * BLOCK_SIZE, 100)
+        assert trio.current_time() < 2
+
+
+async def test_who_catches_up_goes_on_once_enough_was_hashed(autojump_clock):
+    async with reading_from(
+        FakeRangeStore(SMALL), limit=8 * BLOCK_SIZE, is_verifying=True, hashing_seconds=1
+    ) as reading:
+        passing = Passing(reading, SMALL)
+        behind = []
+        for number in range(3):
+            passing.expect(number)
+            behind.append(reading.verifier.is_behind)
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(passing.come, number)
+            await reading.verifier.catch_up()
+            caught_up = trio.current_time()
+
+        assert behind == [False, True, True]  # from a quarter on, two blocks
+        assert caught_up == pytest.approx(2)
+
+
+async def test_who_catches_up_goes_on_when_what_is_to_be_hashed_does_not_come(autojump_clock):
+    async with reading_from(FakeRangeStore(SMALL), limit=0, is_verifying=True) as reading:
+        passing = Passing(reading, SMALL)
+        for number in range(3):
+            passing.expect(number)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reading.verifier.catch_up)
+                await passing.come(2)
+                await trio.testing.wait_all_tasks_blocked()
+                passing.fail(0)
+                passing.fail(1)
+
+        assert_nothing_is_held(reading)
+
+
+# ── what was here before, or comes late ────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("blocks", [[0], [1, 0], [0, 3], [3, 1, 0], [5, 0], [2], [5, 3]])
+async def test_an_object_read_here_and_there_and_then_in_order_is_verified_and_fetched_once(
+    blocks, autojump_clock
+):
+    store = FakeRangeStore(SMALL, latency=0.01)
+    async with reading_from(store, is_verifying=True) as reading:
+        for block in blocks:
+            start = block * BLOCK_SIZE
+            await read_part(reading, SMALL, start, min(BLOCK_SIZE, SMALL.size - start))
+            await trio.sleep(1)
+
+        data = await read_all(reading, SMALL)
+        await trio.sleep(1)  # an end that was here already is not held back
+
+        assert data == SMALL.part(0, SMALL.size)
+        assert list(reading.verifier.verified) == [key_of(SMALL.source())]
+        assert store.fetched == SMALL.size
+        assert_nothing_is_held(reading)
+
+
+async def test_a_check_that_was_forgotten_begins_again_with_what_is_here(
+    autojump_clock, monkeypatch
+):
+    monkeypatch.setattr(verifier, "MOST_CHECKS", 1)
+    store = FakeRangeStore(SMALL, LARGE, latency=0.01)
+    async with reading_from(store, is_verifying=True) as reading:
+        await read_part(reading, SMALL, 0, BLOCK_SIZE)
+        await read_part(reading, LARGE, 0, BLOCK_SIZE)
+        await trio.sleep(1)
+        assert list(reading.verifier._checks) == [key_of(LARGE.source())]
+
+        await read_all(reading, SMALL)
+
+        assert list(reading.verifier.verified) == [key_of(SMALL.source())]
+        assert store.fetched == SMALL.size + BLOCK_SIZE
+        assert_nothing_is_held(reading)
+
+
+@pytest.mark.parametrize("late", [[1], [4], [2, 3], [3, 2], [4, 1], [1, 2, 3, 4], [0], [5]])
+async def test_a_gap_that_is_filled_later_goes_on_being_hashed(late, autojump_clock):
+    async with reading_from(FakeRangeStore(SMALL), is_verifying=True) as reading:
+        passing = Passing(reading, SMALL)
+        soon = [number for number in range(BLOCKS + 1) if number not in late]
+        for numbers in (soon, late):
+            assert reading.verifier.verified == {}
+            for number in numbers:
+                passing.expect(number)
+            for number in numbers:
+                await passing.come(number)
+            assert_nothing_is_held(reading)
+
+        assert list(reading.verifier.verified) == [key_of(SMALL.source())]
+
+
+@pytest.mark.parametrize("missing", range(BLOCKS + 1))
+async def test_what_waited_behind_a_part_that_failed_is_hashed_once_that_comes(
+    missing, autojump_clock
+):
+    async with reading_from(FakeRangeStore(SMALL), is_verifying=True) as reading:
+        passing = Passing(reading, SMALL)
+        for number in range(BLOCKS + 1):
+            passing.expect(number)
+        for number in range(BLOCKS, -1, -1):
+            if number != missing:
+                await passing.come(number)
+        passing.fail(missing)
+        assert_nothing_is_held(reading)
+
+        passing.expect(missing)
+        await passing.come(missing)
+
+        assert list(reading.verifier.verified) == [key_of(SMALL.source())]
+        assert_nothing_is_held(reading)
+
+
+async def read_by_chance_or_all(reading, block) -> None:
+    """Read some of a block of `SMALL`, or all in order, so many blocks a read."""
+    if block < 0:
+        whole = await read_all(reading, SMALL, step=-block * BLOCK_SIZE)
+        assert whole == SMALL.part(0, SMALL.size)
+        return
+    start = block * BLOCK_SIZE
+    size = min(100, SMALL.size - start)
+    found = await ImageReader(reading.fetcher).read(layout_of(SMALL), start, size)
+    assert found == SMALL.part(start, size)
+
+
+@hypothesis.settings(deadline=None)
+@hypothesis.given(st.data())
+def test_readers_in_order_get_on_whatever_memory_is_lent(data):
+    """Readers in order and at random, GETs that fail, and memory that goes and comes."""
+    steps = data.draw(st.lists(st.integers(-2, BLOCKS), min_size=1, max_size=12))
+    lent = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=6))
+    latencies = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=7))
+    failing = data.draw(st.sets(st.integers(0, 12), max_size=3))
+    limit = data.draw(st.integers(0, 12)) * BLOCK_SIZE
+    hashing_seconds = data.draw(st.sampled_from([0, 1, 3]))
+    pauses = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=5))
+
+    def fault(get):
+        return Fault(9, errors.AccessDeniedError("no")) if get.number in failing else None
+
+    store = FakeRangeStore(
+        SMALL, latency=lambda get: latencies[get.number % len(latencies)], faults=fault
+    )
+
+    async def read(reading, block):
+        with contextlib.suppress(errors.AccessDeniedError):
+            await read_by_chance_or_all(reading, block)
+
+    async def lend(reading):
+        for blocks in lent:
+            reading.cache.lend(blocks * BLOCK_SIZE)
+            await trio.sleep(2)
+            reading.cache.give_back(blocks * BLOCK_SIZE)
+
+    async def main():
+        async with reading_from(
+            store, limit=limit, is_verifying=True, hashing_seconds=hashing_seconds
+        ) as reading:
+            with trio.fail_after(1000):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(lend, reading)
                     for number, block in enumerate(steps):
                         nursery.start_soon(read, reading, block)
                         await trio.sleep(pauses[number % len(pauses)])

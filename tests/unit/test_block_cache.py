@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -21,6 +23,7 @@ from swiftimgfs.reading.block_cache import (
     PART_SIZE,
     BlockCache,
     Part,
+    _fresh,
     key_of,
 )
 
@@ -299,6 +302,265 @@ async def test_no_two_parts_ever_share_a_buffer(steps):
         buffers += [id(view.obj) for view in cache._spare]
         assert len(buffers) == len(set(buffers))
         assert cache.held <= cache.limit
+
+
+# ── memory that is lent ────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_lent_is_evicted_at_once_the_least_recently_used_first():
+    cache = BlockCache(4 * BLOCK_SIZE)
+    for block in range(4):
+        add_filled(cache, block)
+    cache.get(KEY, 0)
+
+    cache.lend(2 * BLOCK_SIZE)
+
+    assert held(cache) == [0, 3]
+    assert (cache.limit, cache.held) == (2 * BLOCK_SIZE, 2 * BLOCK_SIZE)
+
+
+async def test_what_is_given_back_may_be_held_again():
+    cache = BlockCache(2 * BLOCK_SIZE)
+    cache.lend(2 * BLOCK_SIZE)
+    had_room = cache.has_room(1)
+
+    cache.give_back(BLOCK_SIZE)
+    add_filled(cache, 0)
+    has_room_for_another = cache.has_room(BLOCK_SIZE + 1)
+    cache.give_back(BLOCK_SIZE)
+    add_filled(cache, 1)
+
+    assert (had_room, has_room_for_another) == (False, False)
+    assert held(cache) == [0, 1]
+    assert cache.limit == 2 * BLOCK_SIZE
+
+
+async def test_spare_buffers_are_lent_before_parts_are_evicted():
+    cache = BlockCache(2 * PART_SIZE)
+    add_filled(cache, 0)
+    cache.drop(add_part(cache, 1))
+
+    cache.lend(PART_SIZE)
+
+    assert cache.held == BLOCK_SIZE
+    assert held(cache) == [0]
+    cache.lend(PART_SIZE)
+    assert cache.held == 0
+
+
+async def test_more_may_be_lent_than_there_is_and_the_limit_is_not_below_0():
+    cache = BlockCache(PART_SIZE)
+    add_part(cache, 0)
+
+    cache.lend(3 * PART_SIZE)
+    lent_all = (cache.limit, cache.held)
+    cache.give_back(2 * PART_SIZE)
+    still = cache.limit
+    cache.give_back(PART_SIZE)
+
+    assert (lent_all, still, cache.limit) == ((0, 0), 0, PART_SIZE)
+
+
+@pytest.mark.parametrize("need", ["filling", "pinned", "gated", "waited for"])
+async def test_who_needs_a_part_keeps_it_whatever_is_lent(need):
+    cache = BlockCache(2 * PART_SIZE)
+    part = add_part(cache, 0)
+    add_part(cache, 1)
+    need_part(part, need)
+
+    cache.lend(2 * PART_SIZE)
+    while_needed = (cache.get(KEY, 0), cache.held)
+    need_no_more(part, need)
+    cache.lend(0)
+
+    assert while_needed == (part, PART_SIZE)
+    assert cache.held == 0
+
+
+@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.given(
+    st.lists(st.tuples(st.sampled_from("ablgd"), st.integers(0, 5)), max_size=30),
+)
+async def test_what_is_held_is_within_what_is_not_lent(steps):
+    cache, lent = BlockCache(3 * PART_SIZE), 0
+
+    for step, number in steps:
+        found = cache.get(KEY, number * PART_SIZE)
+        match step:
+            case "a" if found is None and cache.has_room(PART_SIZE):
+                cache.read_out(add_part(cache, number))
+            case "b" if found is None and cache.has_room(BLOCK_SIZE):
+                add_filled(cache, number * PART_SIZE // BLOCK_SIZE)
+            case "d" if found is not None:
+                cache.drop(found)
+            case "l":
+                cache.lend(number * BLOCK_SIZE)
+                lent += number * BLOCK_SIZE
+            case "g":
+                cache.give_back(lent)
+                lent = 0
+        parts = sum(part.size for part in cache.parts_of(KEY))
+        assert cache.held == parts + len(cache._spare) * PART_SIZE
+        assert cache.held <= cache.limit == max(3 * PART_SIZE - lent, 0)
+
+
+# ── parts that were read to their end ──────────────────────────────────────────────────
+
+
+def need_part(part: Part, need: str) -> None:
+    match need:
+        case "filling":
+            part.filled -= 1
+        case "pinned":
+            part.pins += 1
+        case "gated":
+            part.is_gated = True
+        case "waited for":
+            part._waiting += 1
+
+
+def need_no_more(part: Part, need: str) -> None:
+    match need:
+        case "filling":
+            part.arrived(1)
+        case "pinned":
+            part.pins -= 1
+        case "gated":
+            part.release()
+        case "waited for":
+            part._waiting -= 1
+
+
+async def test_the_buffers_of_all_but_the_latest_two_parts_that_were_read_are_used_again():
+    cache = BlockCache(100 * PART_SIZE)
+    views = []
+
+    for number in range(6):
+        part = add_part(cache, number)
+        views.append(id(part.view))
+        cache.read_out(part)
+
+    assert [views.index(view) for view in views] == [0, 1, 2, 0, 1, 2]
+    assert cache.held == 3 * PART_SIZE
+    kept = [cache.get(KEY, number * PART_SIZE) is not None for number in range(6)]
+    assert kept == [False, False, False, True, True, True]
+
+
+async def test_a_part_that_is_not_read_to_its_end_stays():
+    cache = BlockCache(100 * PART_SIZE)
+    unread = [add_part(cache, number) for number in range(3)]
+    for number in range(3, 9):
+        cache.read_out(add_part(cache, number))
+
+    assert [cache.get(KEY, part.start) for part in unread] == unread
+
+
+async def test_a_block_and_the_short_end_of_an_object_are_never_spent():
+    cache = BlockCache(100 * PART_SIZE)
+    for number in range(6):
+        cache.read_out(add_filled(cache, number))
+    for number in range(1, 6):
+        cache.read_out(add_part(cache, number))
+
+    assert held(cache)[:6] == list(range(6))
+
+
+async def test_blocks_read_by_chance_survive_a_large_image_that_is_read_in_order():
+    cache = BlockCache(8 * PART_SIZE)
+    for block in range(10):
+        add_filled(cache, block)
+
+    for number in range(1, 60):
+        cache.read_out(add_part(cache, number))
+
+    assert held(cache)[:10] == list(range(10))
+    assert cache.held == 10 * BLOCK_SIZE + 3 * PART_SIZE
+
+
+@pytest.mark.parametrize("need", ["filling", "pinned", "gated", "waited for"])
+async def test_a_part_that_was_read_and_is_needed_is_not_used_again(need):
+    cache = BlockCache(100 * PART_SIZE)
+    first = add_part(cache, 0)
+    cache.read_out(first)
+    need_part(first, need)
+    for number in range(1, 5):
+        cache.read_out(add_part(cache, number))
+    while_needed = cache.get(KEY, 0)
+
+    need_no_more(first, need)
+    after = add_part(cache, 5)
+
+    assert while_needed is first
+    assert after.view is first.view
+    assert cache.held == 5 * PART_SIZE
+
+
+async def test_a_spent_part_whose_thread_was_given_up_leaves_its_buffer_to_nobody():
+    cache = BlockCache(100 * PART_SIZE)
+    first = add_part(cache, 0)
+    first.abandon()
+    for number in range(3):
+        cache.read_out(cache.get(KEY, number * PART_SIZE) or add_part(cache, number))
+
+    after = add_part(cache, 3)
+
+    assert cache.get(KEY, 0) is None
+    assert after.view is not first.view
+    assert cache.held == 3 * PART_SIZE
+
+
+async def test_a_spare_buffer_is_used_before_a_spent_part_is_forgotten():
+    cache = BlockCache(100 * PART_SIZE)
+    spent = [add_part(cache, number) for number in range(3)]
+    spare = add_part(cache, 3)
+    for part in spent:
+        cache.read_out(part)
+    cache.drop(spare)
+
+    again = add_part(cache, 4)
+
+    assert again.view is spare.view
+    assert [cache.get(KEY, part.start) for part in spent] == spent
+
+
+async def test_what_was_forgotten_before_it_was_read_to_its_end_is_in_nobodys_way():
+    cache = BlockCache(100 * PART_SIZE)
+    for number in range(3):
+        part = add_part(cache, number)
+        cache.drop(part)
+        cache.read_out(part)
+
+    for number in range(9):
+        cache.read_out(add_part(cache, number))
+
+    assert cache.held == 3 * PART_SIZE
+
+
+@pytest.mark.parametrize("size", [1, BLOCK_SIZE, 2 * 1024 * 1024, PART_SIZE, PART_SIZE + 1])
+def test_fresh_memory_is_as_large_as_asked_for_empty_and_writable(size):
+    first, second = _fresh(size), _fresh(size)
+    first[:] = b"x" * size
+
+    assert len(second) == size
+    assert bytes(second) == bytes(size)
+
+
+def test_large_fresh_memory_is_not_touched_before_it_is_written():
+    """A bytearray of this size would be in memory as soon as it is made."""
+    before = resident()
+    views = [_fresh(PART_SIZE) for _ in range(16)]
+    made = resident() - before
+    for view in views:
+        view[:] = bytes(1) * PART_SIZE
+
+    assert made < 2 * PART_SIZE
+    assert resident() - before > 14 * PART_SIZE
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory, proc_pid_statm(5)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 # ── who waits ──────────────────────────────────────────────────────────────────────────
