@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAVING_SECONDS = 60.0
+COLLECTOR_THRESHOLD = 20_000  # new objects; Python's own is 700
 SHOWING_SECONDS = 5.0  # between two lines about what an unmount waits for
 
 
@@ -147,6 +149,7 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             _attach(config, operations)
             service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals, filesystem, service)
+            _spare_the_collector()
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
@@ -311,6 +314,17 @@ def _attach(config: Config, operations: ImageOperations) -> None:
         pyfuse3.init(operations, str(config.mountpoint), options)
     except RuntimeError as exc:
         raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
+
+
+def _spare_the_collector() -> None:
+    """Have Python look for garbage less often, and not among what stays for good.
+
+    Each request makes hundreds of objects that reference counts free: with the threshold as
+    it comes, looking through everything else took a fifteenth of the time of random reads.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTOR_THRESHOLD)
 
 
 async def _raise_read_ahead(operations: ImageOperations, mountpoint: Path) -> None:

@@ -371,7 +371,8 @@ async def test_reads_by_chance_cost_at_most_a_fifth_more(
         await trio.sleep(1)
 
     assert reads.count == 160 * 256 * KIB
-    assert store.fetched <= 1.2 * reads.count + FIRST_WINDOW
+    # Twice by chance somebody is taken for a reader in order.
+    assert store.fetched <= 1.2 * reads.count + 2 * FIRST_WINDOW
 
 
 async def test_skipping_through_an_image_costs_what_is_read(autojump_clock):

@@ -130,5 +130,5 @@ def test_a_mount_takes_the_default_where_nobody_said(monkeypatch, options, limit
 
     config = load_config("env:", "/mnt", options)
 
-    assert config.writing.dirty_limit == limit * 3 // 8
+    assert config.writing.memory_limit == limit * 3 // 8
     assert config.cache_limit == limit - limit // load.PROGRAM_SHARE

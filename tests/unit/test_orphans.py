@@ -90,6 +90,7 @@ def test_everything_else_is_somebodys_own(container, name) -> None:
 
 @hypothesis.given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=1200))
 def test_what_we_call_segments_is_known(name: str) -> None:
+    hypothesis.assume("" not in name.split("/"))  # no mount has such an image
     token = new_token()
     for container, prefix in (
         ("c_segments", segments_prefix(name, token, 65536, 1024)),
