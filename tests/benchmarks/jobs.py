@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.images import DLO, MANY, MIB, PARTS, PLAIN, QCOW2, SLO
 from tests.benchmarks.peers import (
     CURL,
+    MD5SUM,
     MEMORY,
     OURS,
     OURS_UNVERIFIED,
@@ -180,7 +181,7 @@ _SCATTERED = (OURS, RCLONE, RCLONE_FULL, RCLONE_SMALL)
 _SOME = (OURS, RCLONE, RCLONE_FULL)
 
 READING_JOBS = (
-    Job("seq", FAST, (PLAIN,), dd, _STREAMS),
+    Job("seq", FAST, (PLAIN,), dd, (*_STREAMS, MD5SUM)),
     Job("seq-tls", FAST_TLS, (PLAIN,), dd, _STREAMS),
     Job("seq-5ms", FAST_5MS, (PLAIN,), dd, _STREAMS),
     Job("seq-50ms", FAST_50MS, (PLAIN,), dd, _STREAMS),

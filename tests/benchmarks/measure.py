@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.endpoint import Traffic
 from tests.benchmarks.jobs import JOB_SECONDS, Reading, look_up
-from tests.benchmarks.peers import COMMANDS, MEMORY, SWIFT_UPLOAD, mounted, swift_upload
+from tests.benchmarks.peers import COMMANDS, MD5SUM, MEMORY, SWIFT_UPLOAD, mounted, swift_upload
 from tests.benchmarks.processes import ToolError, Usage, run, usage_of, wait_until
 from tests.benchmarks.writing import Written
 
@@ -129,6 +129,10 @@ def measure(job: Job, peer: str, endpoint: Endpoint, images: Images, directory: 
     """
     if can_drop_caches():
         DROP_CACHES.write_text("1\n")
+    if peer == MD5SUM:
+        finished = run(["md5sum", images.get(job.images[0]).path], JOB_SECONDS)
+        size = images.get(job.images[0]).size
+        return _sample(Reading(size, finished.seconds), finished.usage)
     if peer == MEMORY:
         return _sample(job.read([images.get(name).path for name in job.images]), Usage())
     if peer in COMMANDS:

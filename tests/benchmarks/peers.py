@@ -44,6 +44,7 @@ SWIFT_DOWNLOAD = "swift download"
 SWIFT_UPLOAD = "swift upload"
 CURL = "curl"
 MEMORY = "page cache"
+MD5SUM = "md5sum"  # of the file in memory: what one core can verify of one stream
 
 MOUNT_SECONDS = 30
 INTERRUPTED_SECONDS = 5
