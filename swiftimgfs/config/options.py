@@ -102,6 +102,7 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "signature_certificates",
+        sample_default="none",
         help="Directory of the certificates, <UUID>.pem, that signatures of images are"
         " verified with.",
     ),
