@@ -1,0 +1,163 @@
+"""Whatever befalls a request of a commit: the old image or the new one, and no byte besides.
+
+Every way to change an image is tried with every fault at every one of its requests, in
+containers of their own and many at a time. CI tries a part of them, another one each time;
+SWIFTIMGFS_ALL_FAULTS=1 tries all, and SWIFTIMGFS_SEED=n a certain part.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.commits import CHANGES, SEGMENT, Attempt, leftovers
+from tests.support.fault_control import Fault
+from tests.support.mounts import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+OPTIONS = (
+    f"segment_size={SEGMENT},attr_timeout=0,list_timeout=0,timeout=5,retries=2,connections=16"
+)
+AT_ONCE = 12
+Case = tuple[str, int, str]  # change, number of the request, what happens to it
+PART = 90  # attempts of CI's part
+
+# What happens, from a request on: once, or for as long as there are requests ("on").
+FAULTS = {
+    "401": Fault(status=401),
+    "401 on": Fault(status=401, count=None),
+    "403": Fault(status=403),
+    "413 quota": Fault(status=413, body="Upload exceeds quota."),
+    "413 size": Fault(status=413),
+    "422": Fault(status=422),
+    "503": Fault(status=503),
+    "503 on": Fault(status=503, count=None),
+    "507": Fault(status=507),
+    "dropped": Fault(cut_upload_after=0),
+    "dropped on": Fault(cut_upload_after=0, count=None),
+    "lost": Fault(lose_answer=True),
+    "lost on": Fault(lose_answer=True, count=None),
+}
+# What Swift answers only to a PUT.
+OF_PUTS = {"413 quota", "413 size", "422", "507"}
+# ... and what is not asked for again, neither by the mount nor by the next one.
+REFUSED = {"401 on", "403"}
+# What nobody notices, because the request is made again.
+PASSING = {"401", "503", "dropped", "lost"}
+TOLD = {
+    "401 on": {errno.EACCES},
+    "403": {errno.EACCES},
+    "413 quota": {errno.EDQUOT},
+    "413 size": {errno.EFBIG},
+    "422": {errno.EIO},
+    "503 on": {errno.EIO},
+    "507": {errno.ENOSPC, errno.EIO},
+    "dropped on": {errno.EIO},
+    "lost on": {errno.EIO},
+}
+
+
+def methods_of(swift: FaultySwift, root: Path, change: str) -> list[str]:
+    """Return the methods of the requests that a change makes when nothing happens to it."""
+    attempt = Attempt(f"{change} undisturbed", CHANGES[change])
+    attempt.prepare(root)
+    attempt.make(root, swift.control.clear)
+    assert attempt.told is None
+    assert not attempt.verdict(swift)
+    methods = [request.method for request in attempt.requests(swift)]
+    assert not leftovers(swift, [attempt])
+    return methods
+
+
+def attempt_of(swift: FaultySwift, root: Path, change: str, request: int, kind: str) -> Attempt:
+    """Make a change of which a request is harmed."""
+    attempt = Attempt(f"{change}, request {request}, {kind}", CHANGES[change])
+    effects = FAULTS[kind]
+    names = [
+        name for name in Fault.__dataclass_fields__ if name not in {"target", "skip", "method"}
+    ]
+    fault = Fault(
+        **{name: getattr(effects, name) for name in names},
+        target=attempt.target,
+        skip=request,
+        method="PUT" if kind in OF_PUTS else None,
+    )
+    attempt.prepare(root)
+    attempt.make(root, lambda: swift.control.inject(fault))
+    return attempt
+
+
+def part_of(cases: Sequence[Case]) -> tuple[int, Sequence[Case]]:
+    """Return the part of the cases that is tried, and the seed that chose it."""
+    if os.environ.get("SWIFTIMGFS_ALL_FAULTS"):
+        return 0, cases
+    seed = int(os.environ.get("SWIFTIMGFS_SEED") or random.SystemRandom().randrange(10**6))
+    return seed, random.Random(seed).sample(cases, min(PART, len(cases)))
+
+
+def told_wrong(attempt: Attempt, kind: str) -> bool:
+    """Whether an application was told another errno than that of what happened."""
+    return attempt.told not in ({None} if kind in PASSING else {None, *TOLD[kind]})
+
+
+def swiftimgfs(*arguments: str, environ: Mapping[str, str]) -> list[str]:
+    """Run a command; return what it says when it fails."""
+    command = [sys.executable, "-m", "swiftimgfs", *arguments]
+    everything = {**os.environ, **environ}
+    done = subprocess.run(
+        command, env=everything, check=False, capture_output=True, text=True, timeout=60
+    )
+    return [f"{arguments}: {done.stdout}{done.stderr}"] if done.returncode else []
+
+
+def test_every_request_of_every_change_may_fail(swift: FaultySwift, tmp_path: Path) -> None:
+    environ = swift.swift.environ() | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with mounted(tmp_path, environ, OPTIONS) as running:
+        methods = {change: methods_of(swift, running.path, change) for change in CHANGES}
+        swift.control.clear()
+        seed, cases = part_of(
+            [
+                (change, request, kind)
+                for (change, made), kind in itertools.product(methods.items(), FAULTS)
+                for request in range(made.count("PUT") if kind in OF_PUTS else len(made))
+            ]
+        )
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            made = pool.map(lambda case: attempt_of(swift, running.path, *case), cases)
+            attempts = list(made)
+        swift.control.clear()
+        assert running.process.poll() is None
+    wrong = [verdict for attempt in attempts if (verdict := attempt.verdict(swift))]
+    wrong += [
+        f"{attempt.what}: told {attempt.told}"
+        for attempt, (_, _, kind) in zip(attempts, cases, strict=True)
+        if told_wrong(attempt, kind)
+    ]
+
+    with mounted(tmp_path, environ, OPTIONS):
+        wrong += swiftimgfs("retry", environ=environ)
+        # What Swift refuses to delete is not asked again, but for by gc.
+        kinds = [kind for _, _, kind in cases]
+        refused = [a for a, kind in zip(attempts, kinds, strict=True) if kind in REFUSED]
+        others = [a for a in attempts if a not in refused]
+        wrong += map(str, leftovers(swift, others, wait=20).items())
+    wrong += swiftimgfs("gc", "env:", "--older-than=0s", environ=environ)
+    wrong += map(str, leftovers(swift, refused).items())
+    wrong += [f"{verdict}, later" for a in attempts if (verdict := a.verdict(swift))]
+    wrong += [f"{a.what}: not sent again" for a in attempts if a.told and not a.is_new(swift)]
+    assert not wrong, f"SWIFTIMGFS_SEED={seed}\n" + "\n".join(wrong)
