@@ -497,10 +497,10 @@ async def test_a_part_that_was_read_and_is_needed_is_not_used_again(need):
 
 async def test_a_spent_part_whose_thread_was_given_up_leaves_its_buffer_to_nobody():
     cache = BlockCache(100 * PART_SIZE)
-    first = add_part(cache, 0)
+    first, *others = [add_part(cache, number) for number in range(3)]
     first.abandon()
-    for number in range(3):
-        cache.read_out(cache.get(KEY, number * PART_SIZE) or add_part(cache, number))
+    for part in (first, *others):
+        cache.read_out(part)
 
     after = add_part(cache, 3)
 
