@@ -254,6 +254,8 @@ class Verifier:
 
     async def _compare(self, source: Stored, key: ObjectKey, check: _Check) -> None:
         del self._checks[key]
+        for part in tuple(check.owed.values()):
+            self._settle(check, part)
         last = self._cache.get(key, key[1] - 1)
         is_right = check.digest.hexdigest() == key[0]
         if not check.is_vouched:
