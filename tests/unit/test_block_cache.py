@@ -490,9 +490,9 @@ async def test_a_part_that_was_read_and_is_needed_is_not_used_again(need):
     need_no_more(first, need)
     after = add_part(cache, 5)
 
-    assert while_needed is first
     assert after.view is first.view
     assert cache.held == 5 * PART_SIZE
+    assert while_needed is first
 
 
 async def test_a_spent_part_whose_thread_was_given_up_leaves_its_buffer_to_nobody():
