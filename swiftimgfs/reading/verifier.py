@@ -332,7 +332,8 @@ class Verifier:
         """
         for part in sorted(check.owed.values(), key=lambda part: part.start):
             is_here = part.filled == part.size
-            if is_here and not self._reaches(key, check.position, part.start):
+            is_known = self._cache.get(key, part.start) is part  # not dropped as false
+            if is_here and not (is_known and self._reaches(key, check.position, part.start)):
                 self._settle(check, part)
                 part.release()
                 self._keeper.keep(part)

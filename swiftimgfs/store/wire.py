@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 # What one recv asks for at most: more than a socket holds, little enough to tell progress.
 CHUNK = 1024 * 1024
 # What a read waits for at most, and how soon the one before it must have got as much: a slow
-# line must not look like a silent one.
-MOST_AWAITED = 256 * 1024
+# line must not look like a silent one. (One that turns slow in between does below this much in
+# the patience of a try, 6 KiB/s by default, and is then asked for again.)
+MOST_AWAITED = 64 * 1024
 FAST = 0.02  # seconds
 ERROR_BODY = 64 * 1024  # of an answer that is an error: more is not read to be told
 

@@ -457,9 +457,9 @@ async def test_a_check_that_was_forgotten_begins_again_with_what_is_here(
     monkeypatch.setattr(verifier, "MOST_CHECKS", 1)
     store = FakeRangeStore(SMALL, LARGE, latency=0.01)
     async with reading_from(store, is_verifying=True) as reading:
-        await read_part(reading, SMALL, 0, BLOCK_SIZE)
-        await read_part(reading, LARGE, 0, BLOCK_SIZE)
-        await trio.sleep(1)
+        for item in (SMALL, LARGE):
+            await read_part(reading, item, 0, BLOCK_SIZE)
+            await trio.sleep(1)  # it is hashed: only who is idle is forgotten
         assert list(reading.verifier._checks) == [key_of(LARGE.source())]
 
         await read_all(reading, SMALL)
@@ -467,6 +467,30 @@ async def test_a_check_that_was_forgotten_begins_again_with_what_is_here(
         assert list(reading.verifier.verified) == [key_of(SMALL.source())]
         assert store.fetched == SMALL.size + BLOCK_SIZE
         assert_nothing_is_held(reading)
+
+
+async def test_what_is_read_again_during_the_second_look_is_not_owed_for_ever(autojump_clock):
+    """The second look takes long, and drops what was fetched again meanwhile."""
+    bad, good = object_of("bad", 2 * PART_SIZE), object_of("good", 4 * PART_SIZE)
+    store = FakeRangeStore(
+        bad,
+        good,
+        faults=lambda get: Fault(damages=5) if get.object == "bad" else None,
+        rate=PART_SIZE / 10,
+    )
+    async with reading_from(
+        store, limit=2 * PART_SIZE, is_verifying=True, retry=FakeRetry(patience=1000)
+    ) as reading:
+        reading.fetcher.demand(bad.source(), bad.size)
+        await trio.sleep(12)
+        reading.cache.drop(reading.cache.get(key_of(bad.source()), 0))
+        await trio.sleep(13)
+        reading.fetcher.demand(bad.source(), PART_SIZE)
+        await trio.sleep(60)
+
+        assert reading.verifier._owed == 0
+        with trio.fail_after(1000):
+            assert await read_all(reading, good) == good.part(0, good.size)
 
 
 @pytest.mark.parametrize("late", [[1], [4], [2, 3], [3, 2], [4, 1], [1, 2, 3, 4], [0], [5]])
