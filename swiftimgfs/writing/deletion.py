@@ -49,7 +49,9 @@ class Undeleted:
 
     @property
     def is_worth_another_try(self) -> bool:
-        """Whether it may go later, by the same request."""
+        """Whether it may go later, by the same request: a login may be good again."""
+        if isinstance(self.failure, errors.AccessDeniedError):
+            return not isinstance(self.failure, errors.ForbiddenError)
         return self.failure.is_transient
 
 
