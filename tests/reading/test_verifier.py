@@ -483,7 +483,9 @@ async def test_what_is_read_again_during_the_second_look_is_not_owed_for_ever(au
     ) as reading:
         reading.fetcher.demand(bad.source(), bad.size)
         await trio.sleep(12)
-        reading.cache.drop(reading.cache.get(key_of(bad.source()), 0))
+        beginning = reading.cache.get(key_of(bad.source()), 0)
+        assert beginning is not None
+        reading.cache.drop(beginning)
         await trio.sleep(13)
         reading.fetcher.demand(bad.source(), PART_SIZE)
         await trio.sleep(60)
