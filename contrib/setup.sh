@@ -84,6 +84,11 @@ check_build_packages() {
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
+# What the tests use beside that.
+check_test_packages() {
+  have fio || install_packages fio
+}
+
 # The servers and peers of contrib/benchmark. An nginx that comes with this shall not stay on
 # port 80: the benchmarks start one of their own, with a configuration of their own.
 check_benchmark_packages() {
@@ -91,7 +96,6 @@ check_benchmark_packages() {
   local has_nginx=yes
   PATH="$PATH:/usr/sbin:/sbin" have nginx || { missing+=(nginx-light) && has_nginx=no; }
   [[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]] || missing+=(libnginx-mod-http-lua)
-  have fio || missing+=(fio)
   have rclone || missing+=(rclone)
   have curl || missing+=(curl)
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
@@ -155,6 +159,7 @@ if [[ $mode == benchmark ]]; then
   check_benchmark_packages
   mode=test # of Python packages it needs the same
 fi
+[[ $mode != test ]] || check_test_packages
 installed && exit 0
 
 exec 9<"$root/pyproject.toml" # one set-up at a time
