@@ -40,6 +40,7 @@ FILESYSTEM_TYPE: Final = "fuse.swiftimgfs"
 MOUNTS: Final = Path("/proc/self/mountinfo")
 REFRESH_SECONDS: Final = 0.1
 
+MOST_JOBS: Final = 64  # each takes memory of the mount while it waits
 STYLES: Final = {
     Verdict.OK: "green",
     Verdict.WRONG: "bold red",
@@ -112,9 +113,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--jobs",
         "-j",
         metavar="N",
-        type=_positive,
+        type=_jobs,
         default=JOBS,
-        help="read N ranges at once (default: %(default)s)",
+        help=f"read N ranges at once, {MOST_JOBS} at most (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
@@ -134,10 +135,10 @@ def run(arguments: argparse.Namespace) -> int:
         os._exit(EXIT_INTERRUPTED)  # without waiting for threads, which wait for Swift
 
 
-def _positive(text: str) -> int:
+def _jobs(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("one at least")
+    if not 1 <= number <= MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"1 to {MOST_JOBS}")
     return number
 
 

@@ -624,7 +624,7 @@ def test_paths_elsewhere_are_refused(directory: Path, tmp_path: Path, command: R
         (["--os-hash-value", "0" * 128, "image", "image"], "of one image"),
         (["--os-hash-value", "0" * 128, ""], "of one image"),
         (["--os-hash-algo", "sha256", "image"], "goes with --os-hash-value"),
-        (["--jobs", "0", "image"], "one at least"),
+        (["--jobs", "0", "image"], "1 to 64"),
         ([], "PATH"),
     ],
 )
