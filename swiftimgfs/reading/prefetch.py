@@ -77,6 +77,8 @@ class Cursor:
         """
         end = offset + size
         is_late = has_waited and end <= self.planned
+        if not self.is_sequential:  # what was skipped until now nobody reads in order
+            self.planned = max(self.planned, offset)
         self.expected = max(self.expected, end)
         self.seen += size
         if not self.is_sequential:
