@@ -28,8 +28,8 @@ CURSORS: Final = 8
 FIRST_WINDOW: Final = MIB
 LARGEST_WINDOW: Final = 8 * PART_SIZE  # as many GETs as there are connections
 # What was read in order before it is taken for a habit: the kernel reads a request of 256 KiB
-# in two, which are no habit yet. At the start of an image everybody reads on.
-HABIT: Final = 512 * 1024
+# in two, and others lie near it by chance, which are no habit yet. At the start of an image everybody reads on.
+HABIT: Final = 1024 * 1024
 # The kernel's read-ahead comes out of order by as much as it reads ahead, tools skip a little.
 BACKWARD: Final = 2 * MIB
 FORWARD: Final = 4 * MIB

@@ -230,6 +230,7 @@ def test_a_body_that_is_too_short_is_gone_on_with(read_all):
     assert_right(read_all(faults))
 
 
+@pytest.mark.alone
 def test_a_stall_is_cut_and_asked_for_again(read_all):
     def faults(image):
         stall = {"stall_after": image.inside} if image.inside else {"delay": 30}
@@ -272,6 +273,7 @@ def test_a_byte_that_is_wrong_in_swift_is_told(read_all):
     assert_told(read_all(faults))
 
 
+@pytest.mark.alone
 def test_silence_that_stays_is_told_and_not_waited_for(swift, container, make_image, tmp_path):
     images = [
         make_image(*both) for both in itertools.product(KINDS, ("first byte", "mid-body"))
