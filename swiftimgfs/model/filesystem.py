@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from swiftimgfs import errors
 from swiftimgfs.model import xattrs
 from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
@@ -72,12 +71,7 @@ class ImageFilesystem:
         inode = self._inodes[number]
         is_ours = inode.is_unlinked or self.files.has_writer(inode)
         if inode.kind is Kind.FILE and not is_ours:
-            try:
-                inode.see(await self._directories.image(inode.path))
-            except errors.NotFoundError as exc:
-                if inode.opens:  # who has it open asked for no name
-                    raise errors.ImageChangedError(f"{exc}: deleted while open") from exc
-                raise
+            inode.see(await self._directories.image(inode.path))
         return inode
 
     async def setattr(
