@@ -11,14 +11,10 @@ import trio
 import trio.testing
 
 from swiftimgfs import errors
-from swiftimgfs.reading.block_cache import BlockCache
-from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store import request
 from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
 from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.records import Manifest
 from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing import glance_format
@@ -57,20 +53,6 @@ async def pool(swift):
     pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
     async with contextlib.aclosing(pool):
         yield pool
-
-
-@pytest.fixture
-async def store(pool, client):
-    connected = ImageStore(pool)
-    await connected.connect()
-    return connected
-
-
-@pytest.fixture
-def fetcher(store, pool, nursery):
-    cache = BlockCache(16 * 1024**2)
-    verifier = Verifier(store, cache, pool.retry, pool.compute, is_on=True)
-    return Fetcher(store, cache, verifier, pool.retry, nursery, connections=4)
 
 
 class World:

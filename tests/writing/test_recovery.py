@@ -16,7 +16,6 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
 from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.claims import Claims, Named, read_claims
@@ -34,6 +33,7 @@ from tests.support.journals import compute, die, session_in, uploads_in
 
 if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
+    from swiftimgfs.store.image_store import ImageStore
 
 SETTLE = 0.6
 
@@ -43,12 +43,6 @@ def server(tmp_path_factory):
     constraints = {"container_listing_limit": 20}
     with faulty_swift(tmp_path_factory.mktemp("swift"), constraints=constraints) as faulty:
         yield faulty
-
-
-@pytest.fixture
-def faulty(server):
-    yield server
-    server.reset()
 
 
 @pytest.fixture
@@ -69,13 +63,6 @@ async def pool(faulty):
         ConnectionPool(identity, size=4, transport=transport, retry=retry)
     ) as pool:
         yield pool
-
-
-@pytest.fixture
-async def store(pool, client):
-    connected = ImageStore(pool)
-    await connected.connect()
-    return connected
 
 
 @pytest.fixture
