@@ -1,4 +1,4 @@
-"""The command line: `contrib/benchmark reading|writing [--jobs NAME,…] [--size 1G]`."""
+"""The command line: `contrib/benchmark reading|writing|names [--jobs NAME,…] [--size 1G]`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from tests.benchmarks import measure, report
 from tests.benchmarks.claims import claims_of
 from tests.benchmarks.images import MIB, Images
 from tests.benchmarks.jobs import READING_JOBS, Job
+from tests.benchmarks.names import NAMES_JOBS, NamesJob
+from tests.benchmarks.names_claims import names_claims_of
 from tests.benchmarks.nginx import NginxError
 from tests.benchmarks.peers import OURS_UNVERIFIED, can_turn_verification_off
 from tests.benchmarks.processes import ToolError
 from tests.benchmarks.servers import SWALLOW, Servers
+from tests.benchmarks.stock import Stock
 from tests.benchmarks.writing import WRITERS, WRITING_JOBS, WritingJob, dd_at_once
 from tests.benchmarks.writing_claims import writing_claims_of
 from tests.support.child import ChildError
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.endpoint import Endpoint
     from tests.benchmarks.measure import Result, Sample
 
-AnyJob = TypeVar("AnyJob", Job, WritingJob)
-Job_contra = TypeVar("Job_contra", bound=Job | WritingJob, contravariant=True)
+AnyJob = TypeVar("AnyJob", Job, WritingJob, NamesJob)
+Job_contra = TypeVar("Job_contra", bound=Job | WritingJob | NamesJob, contravariant=True)
 
 
 class Measure(Protocol[Job_contra]):
@@ -51,6 +54,7 @@ class Measure(Protocol[Job_contra]):
 MEMORY = Path("/dev/shm")
 UNITS = {"M": MIB, "G": 1024 * MIB}
 SMALLEST = 64 * MIB
+NAMES_MEMORY = 512 * MIB  # of many small objects
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +115,25 @@ def write(given: argparse.Namespace) -> list[Result]:
             result
             for job in jobs
             for result in run.results(job, _of(given.peers, job.peers), measure.measure_writing)
+        ]
+
+
+def names(given: argparse.Namespace) -> list[Result]:
+    """Run the jobs about names that were asked for."""
+    jobs: Sequence[NamesJob] = given.jobs
+    stocks: dict[str, Stock] = {}
+
+    def measure_once(
+        job: NamesJob, peer: str, endpoint: Endpoint, images: Images, directory: Path
+    ) -> Sample:
+        stock = stocks.setdefault(endpoint.name, Stock(endpoint))
+        return measure.measure_names(job, peer, endpoint, stock, directory)
+
+    with _run(given, {job.server: () for job in jobs}, NAMES_MEMORY) as run:
+        return [
+            result
+            for job in jobs
+            for result in run.results(job, _of(given.peers, job.peers), measure_once)
         ]
 
 
@@ -188,7 +211,7 @@ class Kind:
 
     title: str
     help: str
-    jobs: Sequence[Job] | Sequence[WritingJob]
+    jobs: Sequence[Job] | Sequence[WritingJob] | Sequence[NamesJob]
     run: Callable[[argparse.Namespace], list[Result]]
     claims_of: Callable[[Sequence[Result]], list[Claim]]
     columns: Sequence[report.Column]
@@ -215,6 +238,14 @@ KINDS = {
         write,
         writing_claims_of,
         report.WRITING_COLUMNS,
+    ),
+    "names": Kind(
+        "Names",
+        "directories listed, walked, copied and renamed",
+        NAMES_JOBS,
+        names,
+        names_claims_of,
+        report.NAMES_COLUMNS,
     ),
 }
 

@@ -43,6 +43,7 @@ class Endpoint:
         traffic: Sums up what was served since `forget_traffic`.
         forget_traffic: Starts counting anew.
         wipe: Forgets all that was stored by those who are measured.
+        directory: Of an embedded Swift, for who puts objects straight onto its disk.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Endpoint:
     traffic: Callable[[], Traffic]
     forget_traffic: Callable[[], None]
     wipe: Callable[[], None] = lambda: None
+    directory: Path | None = None

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.endpoint import Traffic
 from tests.benchmarks.jobs import JOB_SECONDS, Reading, look_up
-from tests.benchmarks.peers import COMMANDS, MD5SUM, MEMORY, SWIFT_UPLOAD, mounted, swift_upload
+from tests.benchmarks.peers import (
+    COMMANDS,
+    MD5SUM,
+    MEMORY,
+    SWIFT_UPLOAD,
+    SWIFTCLIENT,
+    mounted,
+    swift_upload,
+)
 from tests.benchmarks.processes import ToolError, Usage, run, usage_of, wait_until
 from tests.benchmarks.writing import Written
 
@@ -19,6 +27,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.endpoint import Endpoint
     from tests.benchmarks.images import Image, Images
     from tests.benchmarks.jobs import Job
+    from tests.benchmarks.names import NamesJob, Walked
+    from tests.benchmarks.stock import Stock
     from tests.benchmarks.writing import WritingJob
 
 GIB = 1024**3
@@ -32,7 +42,7 @@ class Sample:
     """What one run came to, or the medians of several.
 
     Attributes:
-        size: Bytes that the job read or wrote.
+        size: Bytes that the job read or wrote, or the names that it went through.
         cpu_seconds: Of the mount's process, or of the program that does without one.
         peak_rss: Of a mount's process, in bytes; 0 where there is no mount.
         fetched: Bytes of objects that the server sent.
@@ -229,7 +239,37 @@ def _measure_writing_mount(
     return _sample(written, usage, traffic)
 
 
-def _sample(work: Reading | Written, usage: Usage, traffic: Traffic | None = None) -> Sample:
+def measure_names(
+    job: NamesJob, peer: str, endpoint: Endpoint, stock: Stock, directory: Path
+) -> Sample:
+    """Do a job with names once, in a new mount.
+
+    Raises:
+        ToolError: Something failed or hung, or was not done right.
+    """
+    stock.have(job.fill)
+    if peer == SWIFTCLIENT:
+        assert job.baseline is not None
+        endpoint.forget_traffic()
+        return _sample(job.baseline(endpoint), Usage(), settled_traffic(endpoint))
+    with mounted(peer, endpoint, directory, is_writable=job.is_writable) as mount:
+        try:
+            if job.prepare is not None:
+                job.prepare(mount.root)
+            settled_traffic(endpoint)
+            endpoint.forget_traffic()
+            before = usage_of(mount.pid)
+            walked = job.work(mount.root)
+            after = usage_of(mount.pid)
+        except OSError as exc:  # of a path in the mount, or the mount's process is gone
+            raise ToolError(str(exc)) from exc
+    usage = Usage(after.cpu_seconds - before.cpu_seconds, after.peak_rss)
+    return _sample(walked, usage, settled_traffic(endpoint))
+
+
+def _sample(
+    work: Reading | Written | Walked, usage: Usage, traffic: Traffic | None = None
+) -> Sample:
     traffic = traffic or Traffic()
     return Sample(
         size=work.size,

@@ -43,6 +43,9 @@ RCLONE_WRITING = (RCLONE, RCLONE_SEGMENTS, RCLONE_PLAIN)
 SWIFT_DOWNLOAD = "swift download"
 SWIFT_UPLOAD = "swift upload"
 CURL = "curl"
+OURS_LISTING = "swiftimgfs mtime=listing"
+RCLONE_LISTING = "rclone listing"
+SWIFTCLIENT = "swiftclient"  # the pages of the listing alone, as Python gets them
 MEMORY = "page cache"
 MD5SUM = "md5sum"  # of the file in memory: what one core can verify of one stream
 
@@ -53,6 +56,8 @@ SEGMENT_SIZE = 64 * 1024**2
 
 RCLONE_FLAGS: Mapping[str, Sequence[str]] = {
     RCLONE: (),
+    # Names and sizes as the listing says them, and no request for the time of each.
+    RCLONE_LISTING: ("--use-server-modtime",),
     # One stream, unchecked, with more of it ahead in memory.
     RCLONE_STREAM: ("--buffer-size=128M", "--no-checksum", "--no-modtime"),
     # Through a cache of files, in memory.
@@ -94,8 +99,9 @@ RCLONE_FLAGS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A mount: the directory with the images, and the process that serves it."""
+    """A mount: its root, the directory with the images, and the process that serves it."""
 
+    root: Path
     images: Path
     pid: int
 
@@ -123,7 +129,7 @@ def mounted(
     mount = _rclone if peer in RCLONE_FLAGS else _ours
     try:
         with mount(peer, endpoint, place, is_writable=is_writable) as process:
-            yield Served(path / CONTAINER, process.pid)
+            yield Served(path, path / CONTAINER, process.pid)
     finally:
         # Asking first is no use: a dead mount does not look like one to os.path.ismount.
         subprocess.run(

@@ -58,6 +58,14 @@ WRITING_COLUMNS = (
     _REQUESTS,
     _RSS,
 )
+NAMES_COLUMNS = (
+    Column("names", lambda sample: sample.size),
+    _MILLISECONDS,
+    Column("µs/name", lambda sample: sample.seconds / sample.size * 1e6, ".1f"),
+    Column("CPU s", lambda sample: sample.cpu_seconds, ".2f"),
+    _REQUESTS,
+    _RSS,
+)
 AGAINST = "ours/this"
 NOT_MEASURED = "-"
 

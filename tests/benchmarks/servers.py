@@ -125,6 +125,7 @@ def swift(
             traffic=lambda: _traffic_of(running),
             forget_traffic=running.control.clear,
             wipe=lambda: _wipe(running, kept),
+            directory=directory,
         )
 
 
