@@ -43,6 +43,7 @@ EMPTY_MD5 = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 HEAD_SIZE = 16  # of noise: enough to tell any two pieces
 START_SECONDS = 10
 SCRATCH = 1024 * 1024
+LISTED_MODIFIED = "2026-11-22T10:00:00.000000"
 INFO = {
     "swift": {
         "version": "2.38.0",
@@ -225,7 +226,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # ── account and containers ──
 
     def _get_account(self) -> None:
-        rows = [{"name": name, "count": 0, "bytes": 0} for name in self.memory.containers]
+        rows = [
+            {"name": name, "count": 0, "bytes": 0, "last_modified": LISTED_MODIFIED}
+            for name in self.memory.containers
+        ]
         marker = self._query.get("marker", [""])[0]
         self._answer_json([row for row in rows if str(row["name"]) > marker])
 
@@ -258,7 +262,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "bytes": kept.size,
                 "hash": kept.etag,
                 "content_type": "application/octet-stream",
-                "last_modified": "2026-11-22T10:00:00.000000",
+                "last_modified": LISTED_MODIFIED,
             }
             for name, kept in sorted(self.memory.containers.get(container, {}).items())
             if name.startswith(prefix) and name > marker
