@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import os
 import sys
 import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from swiftimgfs.commands import check, demo, gc, mount, retry, status, verify
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Each is a module of swiftimgfs.commands, in the order of --help.
+VERBS = ("mount", "check", "verify", "status", "retry", "gc", "demo")
 EXIT_INTERRUPTED = 130
 UNWRITABLE = {errno.ENOSPC, errno.EPIPE, errno.EIO}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs."""
+def build_parser(verb: str = "") -> argparse.ArgumentParser:
+    """Return the parser of all verbs, or of `verb` alone: what others import costs time."""
     parser = argparse.ArgumentParser(
         prog="swiftimgfs", description="Mount an OpenStack Swift image store as a filesystem."
     )
     version = metadata.version("swiftimgfs")
     parser.add_argument("--version", action="version", version=f"swiftimgfs {version}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in (mount, check, verify, status, retry, gc, demo):
-        verb.add_parser(subparsers)
+    for name in (verb,) if verb in VERBS else VERBS:
+        importlib.import_module(f"swiftimgfs.commands.{name}").add_parser(subparsers)
     return parser
 
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries warn of is for who works on us
-    parsed = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = build_parser(given[0] if given else "").parse_args(given)
     try:
         status: int = parsed.run(parsed)
         sys.stdout.flush()

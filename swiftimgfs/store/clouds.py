@@ -1,4 +1,8 @@
-"""clouds.yaml, and the `OS_*` variables that mean the same, through openstacksdk."""
+"""clouds.yaml, and the `OS_*` variables that mean the same, through openstacksdk.
+
+It is imported when somebody logs in that way: with all its services it takes longer than
+the rest of a mount's start, which mostly needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keystoneauth1.exceptions
-import openstack.config
-import openstack.exceptions
 import yaml
 
 from swiftimgfs import errors
@@ -39,6 +41,8 @@ def region_of_cloud(
     Raises:
         ConfigError: There is none of that name, or its entry cannot be understood.
     """
+    import openstack.config  # noqa: PLC0415  -- late, see above
+
     _check_file()
     with _understood(f"cloud {cloud}"):
         # With the variables: one of them says where clouds.yaml is.
@@ -54,6 +58,8 @@ def region_of_environment(region: str | None = None, key: str | None = None) -> 
     Raises:
         ConfigError: They cannot be understood.
     """
+    import openstack.config  # noqa: PLC0415  -- late, see above
+
     # A variable OS_CLOUD would make openstacksdk read clouds.yaml: env: means the variables.
     with (
         _understood("env:"),
@@ -120,6 +126,8 @@ def _check_file() -> None:
 @contextlib.contextmanager
 def _understood(what: str) -> Iterator[None]:
     """Raise whatever openstacksdk and the plugins make of bad settings as one clear line."""
+    import openstack.exceptions  # noqa: PLC0415  -- late, see above
+
     try:
         yield
     except (
