@@ -1,0 +1,164 @@
+"""The account and its containers: usage, limits, listings.
+
+Each verb is one request, or the few that Swift needs for one fact; nothing here remembers
+anything between two calls but the cluster's limits.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs import errors
+from swiftimgfs.store import records
+from swiftimgfs.store.cluster import Limits, limits_of
+from swiftimgfs.store.location import Location, format_storage_location
+from swiftimgfs.store.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swiftimgfs.store.connection import ConnectionPool
+    from swiftimgfs.store.records import AccountInfo, ContainerInfo, ContainerRow, ObjectRow
+
+HTTP_ACCEPTED = 202  # PUT of a container that is there
+INFO = Request("GET", "info", is_below_account=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a container's listing: objects, sub-directories, and where the next part starts."""
+
+    rows: list[ObjectRow]
+    subdirs: list[str]
+    next_marker: str | None
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.rows or self.subdirs)
+
+
+class ContainerStore:
+    """The containers of one account."""
+
+    def __init__(self, pool: ConnectionPool, reference: str = "") -> None:
+        """Use `pool`; `reference` is what Glance calls the login in its locations."""
+        self._pool: Final = pool
+        self._reference: Final = reference
+        self.limits = Limits()
+
+    # ── the account ────────────────────────────────────────────────────────────────────
+
+    async def connect(self) -> AccountInfo:
+        """Prove who we are, learn the cluster's limits, and return what the account says.
+
+        Somebody whom an ACL lets into a container may not ask the account: it then says
+        nothing.
+
+        Raises:
+            AccessDeniedError: The credentials were refused.
+            StoreUnavailableError: Nothing answers there.
+        """
+        try:
+            info = await self.account()
+        except errors.ForbiddenError:
+            info = records.account_info({})
+        self.limits = await self._limits()
+        return info
+
+    async def account(self) -> AccountInfo:
+        """Return usage and quota of the account."""
+        return records.account_info((await self._pool.request(Request("HEAD"))).headers)
+
+    async def _limits(self) -> Limits:
+        try:
+            answer = json.loads((await self._pool.request(INFO)).body)
+        except (errors.SwiftImgFsError, ValueError):
+            return Limits()  # operators may close /info: the defaults are what Swift ships
+        return Limits() if not isinstance(answer, dict) else limits_of(answer)
+
+    async def list_containers(self, *, limit: int | None = None) -> list[ContainerRow]:
+        """Return the containers of the account, by name: all, or the first `limit`."""
+        rows: list[ContainerRow] = []
+        while True:
+            query = {"format": "json", "limit": str(limit or self.limits.listing)}
+            if rows:
+                query["marker"] = rows[-1].name
+            response = await self._pool.request(Request("GET", query=query))
+            page = json.loads(response.body or b"[]")
+            rows += [records.container_row(row) for row in page]
+            if limit or len(page) < self.limits.listing:
+                return rows
+
+    # ── containers ─────────────────────────────────────────────────────────────────────
+
+    async def head_container(self, container: str) -> ContainerInfo:
+        """Return usage and ACLs of a container."""
+        response = await self._pool.request(Request("HEAD", container))
+        return records.container_info(container, response.headers)
+
+    async def put_container(
+        self, container: str, headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """Make a container; return whether it is new."""
+        response = await self._pool.request(Request("PUT", container, headers=headers or {}))
+        return response.status != HTTP_ACCEPTED
+
+    async def delete_container(self, container: str) -> None:
+        """Delete an empty container.
+
+        Raises:
+            DirectoryNotEmptyError: It has objects (HTTP 409), or a replica still thinks so.
+        """
+        try:
+            await self._pool.request(Request("DELETE", container))
+        except errors.StoreRefusedError as exc:
+            raise errors.DirectoryNotEmptyError(str(exc)) from exc
+
+    async def list_page(
+        self,
+        container: str,
+        prefix: str = "",
+        *,
+        delimiter: str = "/",
+        marker: str = "",
+        limit: int | None = None,
+    ) -> Page:
+        """Return one page of the names under `prefix`, after `marker`.
+
+        With a delimiter, what lies deeper comes as `subdirs`, whole names ending in it.
+        """
+        size = limit or self.limits.listing
+        query = {"format": "json", "limit": str(size), "prefix": prefix}
+        query |= {"delimiter": delimiter} if delimiter else {}
+        query |= {"marker": marker} if marker else {}
+        response = await self._pool.request(Request("GET", container, query=query))
+        page = json.loads(response.body or b"[]")
+        last = page[-1].get("name") or page[-1]["subdir"] if len(page) == size else None
+        return Page(
+            rows=[records.object_row(row) for row in page if "subdir" not in row],
+            subdirs=[row["subdir"] for row in page if "subdir" in row],
+            next_marker=last,
+        )
+
+    async def list_all(self, container: str, prefix: str) -> list[ObjectRow]:
+        """Return every object under `prefix`, in Swift's order (by UTF-8 bytes)."""
+        rows: list[ObjectRow] = []
+        marker: str | None = ""
+        while marker is not None:
+            page = await self.list_page(container, prefix, delimiter="", marker=marker)
+            rows += page.rows
+            marker = page.next_marker
+        return rows
+
+    async def post_container(self, container: str, headers: Mapping[str, str]) -> None:
+        """Change metadata of a container; what `headers` do not name stays."""
+        await self._pool.request(Request("POST", container, headers=headers))
+
+    def location(self, container: str, name: str = "") -> str:
+        """Return the location of an image or a container as Glance writes it, without credentials."""
+        if self._reference:
+            return str(Location("swift+config", self._reference, container, name))
+        return format_storage_location(self._pool.storage_url, container, name)
