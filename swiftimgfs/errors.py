@@ -22,14 +22,25 @@ class SwiftImgFsError(Exception):
         errno: What the application that asked sees.
         is_transient: Whether the same request may succeed if it is sent again.
         retry_after: Seconds that the server asked us to wait, if it did.
+        status: Of HTTP, where that was the failure.
+        transaction: What Swift calls the request in its own logs; empty when it did not say.
     """
 
     errno: ClassVar[int] = errno.EIO
     is_transient: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        transaction: str = "",
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
+        self.transaction = transaction
 
 
 class ConfigError(SwiftImgFsError):
@@ -199,6 +210,16 @@ class NameTooLongError(SwiftImgFsError):
 def errno_of(failure: Exception) -> int:
     """Return the errno that tells an application of `failure`; EIO for what nobody expected."""
     return failure.errno if isinstance(failure, SwiftImgFsError) else errno.EIO
+
+
+def answer_of(failure: BaseException) -> tuple[int | None, str]:
+    """Return the HTTP status and the transaction id that a failure comes from, if any does."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, SwiftImgFsError) and cause.status is not None:
+            return cause.status, cause.transaction
+        cause = cause.__cause__
+    return None, ""
 
 
 def host_failure(exc: OSError, what: str) -> HostDiskError:

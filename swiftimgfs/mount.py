@@ -16,6 +16,8 @@ import os
 import shutil
 import signal
 import tempfile
+import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,11 @@ import pyfuse3
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.control.mounts import mount_at
+from swiftimgfs.control.report import MountFacts
+from swiftimgfs.control.reporter import Reporter
+from swiftimgfs.control.server import serve_control
+from swiftimgfs.control.sockets import socket_path
 from swiftimgfs.fuse.operations import ImageOperations
 from swiftimgfs.fuse.read_ahead import raise_read_ahead
 from swiftimgfs.model.directories import Directories
@@ -39,7 +46,7 @@ from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.login import log_in
+from swiftimgfs.store.login import log_in, name_of
 from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
 from swiftimgfs.writing import hooks
 from swiftimgfs.writing.budget import DirtyBudget
@@ -147,6 +154,15 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             operations = ImageOperations(filesystem, config.presentation)
             place = config.mountpoint.resolve()  # later that would be a request to ourselves
             _attach(config, operations)
+            reporter = Reporter(
+                facts_of(config, pool.storage_url),
+                pool.traffic,
+                fetcher,
+                writing.budget,
+                filesystem.files,
+                operations.refusals,
+            )
+            service.start_soon(_let_look, config, place, reporter)
             service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals, filesystem, service)
             _spare_the_collector()
@@ -163,6 +179,31 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
                 pyfuse3.close(unmount=True)
                 service.cancel_scope.cancel()
     log.info("unmounted mountpoint=%s", config.mountpoint)
+
+
+def facts_of(config: Config, account: str) -> MountFacts:
+    """Return what a mount says of itself to who looks at it."""
+    return MountFacts(
+        source=str(config.store.source),
+        identity=name_of(config.store.source.login, os.environ),
+        account=account,
+        mountpoint=str(config.mountpoint),
+        pid=os.getpid(),
+        uid=os.geteuid(),
+        started=time.time(),
+        version=metadata.version("swiftimgfs"),
+        is_read_only=config.is_read_only,
+        state_directory=str(config.state_directory),
+    )
+
+
+async def _let_look(config: Config, place: Path, reporter: Reporter) -> None:
+    """Answer who asks what the mount does."""
+    entry = mount_at(place)
+    if entry is None:  # unmounted already
+        return
+    path = socket_path(config.state_directory, entry.device)
+    await serve_control(path, reporter.report)
 
 
 def make_pool(config: StoreConfig) -> ConnectionPool:
@@ -241,7 +282,7 @@ def build_fetcher(
     """
     cache = BlockCache(config.cache_limit)
     first: RangeStore = store
-    writer = None
+    writer = disk = None
     if config.cache_dir is not None:
         disk = DiskCache(config.cache_dir, config.cache_size)
         writer = DiskWriter(disk, pool, limit=config.cache_limit // 2)
@@ -252,7 +293,8 @@ def build_fetcher(
     verifier = Verifier(
         store, cache, retry, pool.compute, is_on=config.is_verifying, keeper=writer
     )
-    return Fetcher(first, cache, verifier, retry, service, connections=config.store.connections)
+    connections = config.store.connections
+    return Fetcher(first, cache, verifier, retry, service, connections=connections, disk=disk)
 
 
 def build_filesystem(

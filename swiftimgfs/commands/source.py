@@ -83,3 +83,15 @@ def give_up(failure: errors.SwiftImgFsError) -> int:
 def printable(text: str) -> str:
     """Return text with its control characters escaped: names in a store are anybody's."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def format_age(seconds: float) -> str:
+    """Return an age in its two largest units."""
+    whole = max(0, int(seconds))
+    units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)]
+    parts: list[str] = []
+    for unit, length in units:
+        count, whole = divmod(whole, length)
+        if count or parts or unit == "s":
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])

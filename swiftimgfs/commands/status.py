@@ -1,38 +1,47 @@
-"""`swiftimgfs status`: uploads of this host that are not done, from the journal."""
+"""`swiftimgfs status`: what the mounts of this host do, and their uploads that are not done."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
+from rich.live import Live
 
 from swiftimgfs import errors
-from swiftimgfs.commands.source import EXIT_FAILED, add_option_arguments, give_up, printable
+from swiftimgfs.commands.source import EXIT_FAILED, add_option_arguments, give_up
+from swiftimgfs.commands.status_view import Seen, render
+from swiftimgfs.commands.uploads import is_bad, upload_fields
 from swiftimgfs.config.load import state_directory
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
-from swiftimgfs.writing.state_directory import Damaged, StateDirectory
-from swiftimgfs.writing.upload_record import State
+from swiftimgfs.control.client import ask_all, state_directories
+from swiftimgfs.control.mounts import resolved
+from swiftimgfs.control.report import format_report
+from swiftimgfs.writing.state_directory import Found, StateDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from swiftimgfs.writing.state_directory import Found
+    from swiftimgfs.control.client import Asked
+    from swiftimgfs.control.report import Report
+    from swiftimgfs.writing.state_directory import Damaged
 
+VERSION: Final = 1  # of what --json prints
 PIPE_WIDTH: Final = 10_000
-LEFT: Final = "left behind"  # by a mount that died
-DELETING: Final = "deleting"
-DAMAGED: Final = "damaged"
-STYLES: Final = {State.FAILED.value: "bold red", LEFT: "yellow", DAMAGED: "bold red"}
+BETWEEN_LOOKS: Final = 0.5  # seconds, for a rate; --watch looks once a second
+REFRESH_SECONDS: Final = 1.0
 
 EPILOG = """
-states:
+Each mount is asked over a socket in its state directory, which only its owner and root can
+open; root sees the mounts of all users that keep to the default directory. A mount with a
+spool_dir of its own is asked with -o spool_dir=DIRECTORY.
+
+states of uploads:
   uploading    segments are on their way, and no manifest names them
   committing   the image itself is being stored
   deleting     it is stored; what it replaced is on its way out
@@ -41,8 +50,13 @@ states:
   failed       who wrote it was told the errno; the bytes are kept: swiftimgfs retry
   damaged      the journal cannot be understood
 
-Exit status: 0, 1 when an upload failed or is damaged, 2 when what was asked for cannot be
-understood.
+examples:
+  swiftimgfs status
+  swiftimgfs status /mnt/images --watch
+  swiftimgfs status --json | jq '.mounts[] | {mountpoint, state}'
+
+Exit status: 0; 1 when an upload failed or is damaged, a mount is dead or does not answer, or
+nothing is mounted at MOUNTPOINT; 2 when what was asked for cannot be understood.
 """
 
 
@@ -50,14 +64,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb to the command line."""
     parser = subparsers.add_parser(
         "status",
-        help="show uploads of this host that are not done",
-        description="Show the uploads of this host that are going on, were left behind, or"
-        " have failed.",
+        help="show what the mounts of this host do, and what waits for Swift",
+        description="Show what the mounts of this host do, and the uploads that are going on,"
+        " were left behind, or have failed.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", type=Path)
     add_option_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--watch",
+        "-w",
+        action="store_true",
+        help="show it again every second, until Ctrl-C (with --json: one line each)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -67,79 +88,101 @@ def run(arguments: argparse.Namespace) -> int:
         settings = Settings.of(
             read_own_files(arguments.config_file), parse_options(arguments.options)
         )
-        uploads = list(StateDirectory(state_directory(settings)).all_uploads())
+        looks = _looks(state_directory(settings), arguments.mountpoint)
+        if arguments.json:
+            return _print_json(looks, is_watching=arguments.watch)
+        return _print(looks, is_watching=arguments.watch)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
-    if arguments.json:
-        print(json.dumps([_fields(upload) for upload in uploads], indent=1))  # noqa: T201
-    else:
-        _print(uploads)
-    is_bad = any(_state(upload) in {State.FAILED.value, DAMAGED} for upload in uploads)
-    return EXIT_FAILED if is_bad else 0
 
 
-def _state(upload: Found | Damaged) -> str:
-    if isinstance(upload, Damaged):
-        return DAMAGED
-    state = upload.record.state
-    if not upload.is_owned and not upload.record.is_kept:
-        return LEFT
-    return DELETING if state is State.COMMITTED else state.value
+def _looks(directory: Path, mountpoint: Path | None) -> Iterator[Seen]:
+    """Yield what there is to see, each time that it is asked for.
+
+    Raises:
+        MountError: Nothing is mounted at `mountpoint`.
+    """
+    before: dict[str, Report] = {}
+    place = resolved(mountpoint) if mountpoint else None
+    while True:
+        asked = ask_all(state_directories(directory), place)
+        if place and not asked:
+            raise errors.MountError(f"{place} is no mount of swiftimgfs")
+        uploads = [
+            upload
+            for upload in StateDirectory(directory).all_uploads()
+            if place is None or _is_of(upload, place)
+        ]
+        yield Seen(asked, uploads, before)
+        before = {one.entry.device: one.report for one in asked if one.report}
 
 
-def _fields(upload: Found | Damaged) -> dict[str, object]:
-    """Return what is known of an upload, as it is printed in JSON."""
-    if isinstance(upload, Damaged):
-        return {"path": str(upload.path), "state": DAMAGED, "reason": upload.reason}
-    record = upload.record
+def _is_of(upload: Found | Damaged, mountpoint: Path) -> bool:
+    return isinstance(upload, Found) and upload.record.owner.mountpoint == str(mountpoint)
+
+
+def _exit_status(seen: Seen) -> int:
+    is_silent = any(one.pid and not one.report for one in seen.asked)
+    is_dead = any(one.is_dead for one in seen.asked)
+    return EXIT_FAILED if is_dead or is_silent or any(map(is_bad, seen.uploads)) else 0
+
+
+# ── for people ─────────────────────────────────────────────────────────────────────────
+
+
+def _print(looks: Iterator[Seen], *, is_watching: bool) -> int:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    seen = next(looks)
+    if is_watching:
+        return _watch(console, itertools.chain([seen], looks))
+    if any(one.report and one.report.image_count for one in seen.asked):
+        time.sleep(BETWEEN_LOOKS)  # noqa: TID251  # no event loop: a command
+        seen = next(looks)
+    console.print(render(seen))
+    return _exit_status(seen)
+
+
+def _watch(console: Console, looks: Iterator[Seen]) -> int:
+    seen = next(looks)
+    with Live(render(seen), console=console, auto_refresh=False) as live:
+        try:
+            for seen in looks:  # the latest one counts
+                live.update(render(seen), refresh=True)
+                time.sleep(REFRESH_SECONDS)  # noqa: TID251  # no event loop: a command
+        except KeyboardInterrupt:
+            pass
+    return _exit_status(seen)
+
+
+# ── for scripts ────────────────────────────────────────────────────────────────────────
+
+
+def _print_json(looks: Iterator[Seen], *, is_watching: bool) -> int:
+    seen = next(looks)
+    if not is_watching:
+        print(json.dumps(_fields(seen), indent=1))  # noqa: T201
+        return _exit_status(seen)
+    for seen in itertools.chain([seen], looks):  # noqa: B020  # the latest one counts
+        print(json.dumps(_fields(seen)), flush=True)  # noqa: T201
+        time.sleep(REFRESH_SECONDS)  # noqa: TID251  # no event loop: a command
+    return _exit_status(seen)
+
+
+def _fields(seen: Seen) -> dict[str, Any]:
     return {
-        "id": record.token,
-        "account": record.owner.account,
-        "image": record.image,
-        "state": _state(upload),
-        "size": record.size,
-        "sent": upload.sent,
-        "started": record.started,
-        "errno": record.errno,
-        "reason": record.reason,
-        "mountpoint": record.owner.mountpoint,
-        "path": str(upload.path),
+        "version": VERSION,
+        "mounts": [_mount_fields(one) for one in seen.asked],
+        "uploads": [upload_fields(upload) for upload in seen.uploads],
     }
 
 
-def _print(uploads: Sequence[Found | Damaged]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    if not uploads:
-        console.print("nothing waits for Swift")
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("STATE", "AGE", "SENT", "SIZE", "IMAGE", "ID", "REASON"):
-        table.add_column(name, overflow="fold")
-    for upload in uploads:
-        state = _state(upload)
-        table.add_row(Text(state, style=STYLES.get(state, "")), *_cells(upload))
-    console.print(table)
-
-
-def _cells(upload: Found | Damaged) -> list[Text]:
-    if isinstance(upload, Damaged):
-        texts = ["", "", "", "", str(upload.path), upload.reason]
-    else:
-        record = upload.record
-        size = "" if record.size is None else decimal(record.size)
-        reason = f"{record.errno}: {record.reason}" if record.errno else record.reason
-        age = format_age(time.time() - record.started)
-        texts = [age, decimal(upload.sent), size, record.image, record.token, reason]
-    return [Text(printable(text)) for text in texts]
-
-
-def format_age(seconds: float) -> str:
-    """Return an age in its two largest units."""
-    whole = max(0, int(seconds))
-    units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)]
-    parts: list[str] = []
-    for unit, length in units:
-        count, whole = divmod(whole, length)
-        if count or parts or unit == "s":
-            parts.append(f"{count}{unit}")
-    return "".join(parts[:2])
+def _mount_fields(asked: Asked) -> dict[str, Any]:
+    state = "dead" if asked.is_dead else "serving" if asked.report else "unknown"
+    return {
+        "mountpoint": str(asked.entry.mountpoint),
+        "source": asked.entry.source,
+        "state": state,
+        "problem": asked.problem,
+        "pid": asked.pid,
+        "report": format_report(asked.report) if asked.report else None,
+    }

@@ -29,6 +29,7 @@ from rich.text import Text
 from swiftimgfs import errors
 from swiftimgfs.commands.source import EXIT_FAILED, give_up, printable
 from swiftimgfs.config.settings import read_own_files
+from swiftimgfs.control.mounts import our_mounts
 from swiftimgfs.verification.plan import Digest
 from swiftimgfs.verification.verifier import JOBS, Report, Verdict, Verifier, failed
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT, as a shell says it
-FILESYSTEM_TYPE: Final = "fuse.swiftimgfs"
-MOUNTS: Final = Path("/proc/self/mountinfo")
 REFRESH_SECONDS: Final = 0.1
 
 MOST_JOBS: Final = 64  # each takes memory of the mount while it waits
@@ -167,7 +166,7 @@ def _check_mounted(paths: Sequence[str]) -> None:
     Raises:
         ConfigError: One is in no mount of ours.
     """
-    devices = set(_our_devices(MOUNTS.read_text(errors="replace")))
+    devices = {entry.device for entry in our_mounts()}
     for path in paths:
         try:
             device = os.stat(path).st_dev  # noqa: PTH116  # as the other names here
@@ -175,15 +174,6 @@ def _check_mounted(paths: Sequence[str]) -> None:
             continue
         if f"{os.major(device)}:{os.minor(device)}" not in devices:
             raise errors.ConfigError(f"{path} is not in a mount of swiftimgfs")
-
-
-def _our_devices(mounts: str) -> Iterator[str]:
-    """Yield the devices, as major:minor, that are mounts of ours (proc(5), mountinfo)."""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        # After six fields come some that may be there, and a dash that ends them.
-        if fields[fields.index("-", 6) + 1] == FILESYSTEM_TYPE:
-            yield fields[2]
 
 
 def _images_in(path: str) -> Iterator[Found]:

@@ -8,10 +8,10 @@ with pyfuse3 3.5.0: `cat` then gets "Transport endpoint is not connected"). The 
 from __future__ import annotations
 
 import functools
-import logging
+import inspect
 import os
 import stat
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -23,53 +23,39 @@ from swiftimgfs.fuse.attributes import (
     entry_attributes,
     statvfs_data,
 )
+from swiftimgfs.fuse.failures import Refusals
 from swiftimgfs.model.attributes import AttributeChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from swiftimgfs.model.files import Opened
     from swiftimgfs.model.filesystem import ImageFilesystem
     from swiftimgfs.model.inodes import Inode
 
-log = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Failures that applications ask for all day (does it exist? is it empty?), and what the
-# application is told anyway: no operator wants to read of them.
-EXPECTED = (
-    errors.NotFoundError,
-    errors.NoSuchAttributeError,
-    errors.ForeignAttributeError,
-    errors.ExistsError,
-    errors.DirectoryNotEmptyError,
-    errors.CrossDeviceError,
-)
-
 
 def replying(
-    handler: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
+    handler: Callable[Concatenate[ImageOperations, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ImageOperations, P], Coroutine[Any, Any, T]]:
     """Make whatever a handler raises an errno, and say why in the log."""
+    names = list(inspect.signature(handler).parameters)[1:]
 
     @functools.wraps(handler)
-    async def reply(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def reply(self: ImageOperations, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await handler(*args, **kwargs)
+            return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
-        except errors.SwiftImgFsError as failure:
-            level = logging.DEBUG if isinstance(failure, EXPECTED) else logging.WARNING
-            name = os.strerror(failure.errno)
-            log.log(level, "%s failed errno=%r reason=%s", handler.__name__, name, failure)
-            raise pyfuse3.FUSEError(failure.errno) from failure
         except Exception as failure:
-            log.exception("%s failed unexpectedly", handler.__name__)
+            operation = handler.__name__
+            request = {**dict(zip(names, args, strict=False)), **kwargs}
+            self.refusals.note(operation, self.image_of(operation, request), failure)
             raise pyfuse3.FUSEError(errors.errno_of(failure)) from failure
 
-    return reply
+    return reply  # type: ignore[return-value]  # mypy minds that `self` has a name
 
 
 class ImageOperations(pyfuse3.Operations):
@@ -82,11 +68,28 @@ class ImageOperations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
         self._presentation = presentation
+        self.refusals: Final = Refusals()
         self.is_serving = trio.Event()
 
     def init(self) -> None:
         """Say that the kernel is there; its first request. Nothing may be raised here."""
         self.is_serving.set()
+
+    def image_of(self, operation: str, request: Mapping[str, Any]) -> str:
+        """Return what a request is about, by the names of its arguments; empty when unknown."""
+        parent = request.get("parent_inode", request.get("parent_inode_old"))
+        name = request.get("name", request.get("name_old", b""))
+        try:
+            if parent is not None:
+                component = name.decode(errors="replace")
+                return str(self._fs.inode(parent).path.child(component))
+            if "inode" in request:
+                return str(self._fs.inode(request["inode"]).path)
+            if operation.endswith("dir"):
+                return str(self._fs.directory_of(request["fh"]).path)
+            return str(self._fs.files.path_of(request["fh"]))
+        except (errors.SwiftImgFsError, KeyError):
+            return ""
 
     def _attributes(self, inode: Inode) -> pyfuse3.EntryAttributes:
         files = self._fs.files

@@ -24,6 +24,7 @@ from swiftimgfs.store.image_store import StoredImage, metadata_headers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from swiftimgfs.model.activity import ImageActivity
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode, InodeTable
     from swiftimgfs.model.paths import StorePath
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ImageInfo
-    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,12 @@ class Opened:
 
 
 class OpenFiles:
-    """The files that are open, and how their bytes move."""
+    """The files that are open, and how their bytes move.
+
+    Attributes:
+        bytes_read: What readers were given.
+        bytes_written: What writers gave.
+    """
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class OpenFiles:
         self._fetcher = fetcher
         self._versions = Versions(store, directories, fetcher, writing)
         self._handles: HandleTable[FileHandle] = HandleTable()
+        self.bytes_read = self.bytes_written = 0
 
     # ── opening and closing ────────────────────────────────────────────────────────────
 
@@ -149,6 +156,10 @@ class OpenFiles:
             if image.changes == changes:
                 break
         check_current(image)  # it may have been superseded while Swift was asked
+        size = len(data)
+        image.position = offset + size
+        image.read += size
+        self.bytes_read += size
         return data
 
     async def _read(self, image: OpenImage, offset: int, size: int) -> Bytes:
@@ -173,6 +184,7 @@ class OpenFiles:
         handle.has_changed = True
         await self._versions.writer_of(image).write(offset, data)
         image.written_ns = image.inode.mtime_ns = time.time_ns()
+        self.bytes_written += len(data)
 
     async def flush(self, number: int) -> None:
         """Return after an image that this handle changed is in Swift.
@@ -188,6 +200,10 @@ class OpenFiles:
         handle = self._handles[number]
         if handle.may_write:
             await self._versions.commit(handle.image)
+
+    def path_of(self, number: int) -> StorePath:
+        """Return where the image of a handle is."""
+        return self._handles[number].image.inode.path
 
     def check_may_change(self, inode: Inode) -> None:
         """Refuse to change an image that is Glance's; see `Versions`."""
@@ -226,6 +242,12 @@ class OpenFiles:
             for inode, image in self._versions.current.items()
             if image.writer is not None and image.writer.is_dirty and image.writer.is_wanted
         ]
+
+    def activity(self, sending: Mapping[ObjectName, int]) -> tuple[ImageActivity, ...]:
+        """Return what is going on with each open image; `sending` as for `ImageWriter.sent`."""
+        opened = [handle.image for handle in self._handles.all()]
+        images = dict.fromkeys([*opened, *self._versions.current.values()])
+        return tuple(image.activity(sending) for image in images)
 
     def is_being_written(self, inode: Inode) -> bool:
         """Return whether there is something of the image that is not in Swift."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout
+from swiftimgfs.model.activity import ImageActivity
 from swiftimgfs.store.image_store import through_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from swiftimgfs.model.directories import Entry
     from swiftimgfs.model.inodes import Inode
@@ -38,6 +39,8 @@ class OpenImage:
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
         written_ns: When it was last written, until somebody sets another time.
+        position: Where the latest read has ended.
+        read: Bytes that readers were given.
     """
 
     inode: Inode
@@ -51,6 +54,8 @@ class OpenImage:
     is_superseded: bool = False
     is_through_manifest: bool = False
     written_ns: int | None = None
+    position: int = 0
+    read: int = 0
 
     def layout(self) -> Layout:
         """Return the image as its handles see it now."""
@@ -64,6 +69,22 @@ class OpenImage:
     def changes(self) -> int:
         """A number that grows when bytes of the layout move or change."""
         return self.writer.changes if self.writer is not None else 0
+
+    def activity(self, sending: Mapping[ObjectName, int]) -> ImageActivity:
+        """Return what is going on with it; `sending` as for `ImageWriter.sent`."""
+        told = ImageActivity(
+            str(self.inode.path), self.size, self.handles, self.position, self.read
+        )
+        writer = self.writer
+        if writer is None or not writer.is_dirty:
+            return told
+        return replace(
+            told,
+            is_written=True,
+            is_waited_for=writer.is_wanted,
+            waiting=writer.dirty_bytes,
+            sent=writer.sent(sending),
+        )
 
     @property
     def size(self) -> int:

@@ -24,6 +24,7 @@ import contextlib
 import mmap
 import re
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -169,11 +170,31 @@ class Part:
             self._waiting -= 1
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSnapshot:
+    """What the memory does.
+
+    Attributes:
+        limit: Bytes that blocks may take now.
+        held: Bytes that they take.
+        lent: Bytes that were given up for what waits for Swift.
+        hits: Reads that found all of their bytes here.
+        misses: Reads that did not.
+    """
+
+    limit: int
+    held: int
+    lent: int
+    hits: int
+    misses: int
+
+
 class BlockCache:
     """Parts by the blocks in them, the least recently used ones going first."""
 
     def __init__(self, limit: int) -> None:
         """Hold `limit` bytes."""
+        self.hits = self.misses = 0  # reads that found all of their bytes, and that did not
         self._most = limit
         self._lent = 0
         self._parts: OrderedDict[Part, None] = OrderedDict()
@@ -201,6 +222,10 @@ class BlockCache:
     def held(self) -> int:
         """Bytes of all buffers, of parts and spare ones."""
         return self._held
+
+    def snapshot(self) -> CacheSnapshot:
+        """Return what it holds and how it was used."""
+        return CacheSnapshot(self.limit, self._held, self._lent, self.hits, self.misses)
 
     def get(self, key: ObjectKey, offset: int) -> Part | None:
         """Return the part with byte `offset` of an object, now the most recently used one."""

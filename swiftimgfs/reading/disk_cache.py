@@ -51,6 +51,7 @@ import math
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs.reading.block_files import (
@@ -83,6 +84,26 @@ _BATCH: Final = 64  # names that are changed under one lock: a millisecond
 _WARNING_INTERVAL: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class DiskSnapshot:
+    """What a disk cache does.
+
+    Attributes:
+        limit: Bytes that blocks may take, of all mounts.
+        used: Bytes that they took when this mount looked last.
+        hits: Blocks that were asked for and found.
+        misses: Blocks that were not.
+        damaged: Blocks that were found damaged, and removed.
+    """
+
+    directory: str
+    limit: int
+    used: int
+    hits: int
+    misses: int
+    damaged: int
+
+
 class DiskCache:
     """Blocks in a directory, for worker threads."""
 
@@ -99,12 +120,25 @@ class DiskCache:
         self._victims: deque[BlockFile] = deque()
         self._rest_until = self._silent_until = -math.inf
         self._is_open = True
+        # For who looks: threads may lose one now and then, and nothing depends on them.
+        self._hits = self._misses = self._damaged = self._seen_used = 0
         self._attempt(self._trim)
 
     def close(self) -> None:
         """Let go of the directory, when no other thread uses this any more; all is a miss then."""
         self._is_open = False
         self._files.close()
+
+    def snapshot(self) -> DiskSnapshot:
+        """Return what it does, without asking the disk."""
+        return DiskSnapshot(
+            str(self._path),
+            self._limit,
+            self._seen_used,
+            self._hits,
+            self._misses,
+            self._damaged,
+        )
 
     def has(self, etag: str, object_size: int, index: int, worth: str = AS_THEY_CAME) -> bool:
         """Return whether there seems to be a block: what `get` may find, or find damaged."""
@@ -142,7 +176,10 @@ class DiskCache:
         except OSError as failure:
             self._warn(failure)
             return False
+        self._hits += found is Found.INTACT
+        self._misses += found is not Found.INTACT
         if found is Found.DAMAGED:
+            self._damaged += 1
             log.info("damaged block removed directory=%s file=%s", self._path, name)
             self._attempt(lambda: self._remove(name))
         return found is Found.INTACT
@@ -221,7 +258,7 @@ class DiskCache:
 
     def _trim(self) -> None:
         used = self._make_room(self._count(), self._limit)
-        self._files.note_used(used)
+        self._note_used(used)
         log.info("disk cache directory=%s used=%d limit=%d", self._path, used, self._limit)
 
     def _write(self, blocks: Sequence[tuple[str, memoryview, bytes]]) -> None:
@@ -233,14 +270,14 @@ class DiskCache:
         target = min(self._limit, used + self._files.room()) - cost
         used = self._make_room(used, target)
         if used > target:
-            self._files.note_used(used)
+            self._note_used(used)
             raise OSError("the filesystem is nearly full")
-        self._files.note_used(used + cost)
+        self._note_used(used + cost)
         for name, data, trailer in new:
             try:
                 self._files.write(name, data, trailer)
             except OSError:
-                self._files.note_used(used)
+                self._note_used(used)
                 raise
             used += cost_of(len(data))
 
@@ -252,7 +289,11 @@ class DiskCache:
 
     def _remove(self, name: str) -> None:
         if self._files.has(name):
-            self._files.note_used(self._used() - self._files.remove(name))
+            self._note_used(self._used() - self._files.remove(name))
+
+    def _note_used(self, used: int) -> None:
+        self._files.note_used(used)
+        self._seen_used = used
 
     def _used(self) -> int:
         used = self._files.used()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swiftimgfs.layout import Stored
     from swiftimgfs.reading.block_cache import BlockCache, Part
     from swiftimgfs.reading.chunks import RangeStore, Retry
+    from swiftimgfs.reading.disk_cache import DiskCache
     from swiftimgfs.reading.verifier import Verifier
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Readers(Protocol):
 class Fetcher:
     """Fills parts of the cache from the store, each GET a task of the mount."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a mount reads with
         self,
         store: RangeStore,
         cache: BlockCache,
@@ -50,7 +51,10 @@ class Fetcher:
         nursery: trio.Nursery,
         *,
         connections: int = 8,
+        disk: DiskCache | None = None,
     ) -> None:
+        """Fetch from `store`; `disk` is what it looks in first, for who wants to know of it."""
+        self.disk: Final = disk
         self.cache: Final = cache
         self.verifier: Final = verifier
         self._store = store

@@ -44,7 +44,10 @@ class ImageReader:
             return b""
         is_here = all(self._is_here(piece) for piece in pieces)
         noted = self._prefetcher.note(layout, offset, size, has_waited=not is_here)
-        if not is_here:
+        if is_here:
+            self._fetcher.cache.hits += 1
+        else:
+            self._fetcher.cache.misses += 1
             await self._ask_for(layout, pieces, noted.cursor)
             if noted.is_jump and self._tables is not None:
                 self._jumped(self._tables, layout, offset, size)

@@ -33,12 +33,14 @@ from swiftimgfs.store.request import (
     RetryPolicy,
     heartbeat_answer,
 )
+from swiftimgfs.store.traffic import Traffic
 from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from swiftimgfs.store.auth import Access, Identity, TransportOptions
+    from swiftimgfs.store.traffic import Exchange
     from swiftimgfs.store.wire import Sink
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class ConnectionPool:
         retry: RetryPolicy,
     ) -> None:
         self.retry: Final = retry
+        self.traffic: Final = Traffic()
         self._identity = identity
         self._transport = transport
         self._slots = trio.Semaphore(size)
@@ -127,10 +130,12 @@ class ConnectionPool:
         self, request: Request, expected: str, attempt: _Attempt, patience: float
     ) -> None:
         call = functools.partial(self._fetch, request, expected, attempt, patience)
-        try:
-            await self.run_in_thread(call, str(request), self.retry.deadline(request))
-        finally:
-            attempt.end()
+        with self.traffic.exchange(request) as attempt.exchange:
+            try:
+                await self.run_in_thread(call, str(request), self.retry.deadline(request))
+            finally:
+                attempt.end()
+            attempt.exchange.answered(http.HTTPStatus.PARTIAL_CONTENT)
         if attempt.wire is not None:
             self._wires.append(attempt.wire)
 
@@ -162,11 +167,14 @@ class ConnectionPool:
                 if not failure.is_transient or attempt > self.retry.tries:
                     raise
                 wait = self.retry.wait_before(attempt, failure)
+                self.traffic.retries += 1
                 log.warning("retrying attempt=%d wait=%.1f reason=%s", attempt, wait, failure)
                 await trio.sleep(wait)
 
     async def _exchange(self, request: Request) -> Response:
-        connection, response = await self._in_thread(request, self._send)
+        with self.traffic.exchange(request) as exchange:
+            connection, response = await self._in_thread(request, self._send)
+            exchange.answered(response.status, len(response.body))
         self._idle.append(connection)
         return response
 
@@ -264,7 +272,10 @@ class ConnectionPool:
             connection.close()
 
     def _refused(self, access: Access, exc: swiftclient.ClientException, what: str) -> NoReturn:
-        refusal = TokenRefusedError(str(failure_of_status(exc, what)))
+        failure = failure_of_status(exc, what)
+        refusal = TokenRefusedError(
+            str(failure), status=failure.status, transaction=failure.transaction
+        )
         refusal.was_over = self._identity.invalidate(access)
         raise refusal
 
@@ -317,6 +328,7 @@ class _Attempt:
         self._is_over = False
         self.is_done = False
         self.wire: Wire | None = None
+        self.exchange: Exchange | None = None
 
     def rest(self) -> memoryview:
         """Return the buffer for what is still missing, nothing once the try is over."""
@@ -327,6 +339,8 @@ class _Attempt:
         with self._lock:
             if not self._is_over:
                 self._sink.arrived(count)
+                if self.exchange is not None:
+                    self.exchange.received += count
 
     def end(self) -> None:
         """Let the thread go, if it has not ended yet."""

@@ -61,7 +61,10 @@ def failure_of_status(
     if exc.transaction_id:
         message += f" (transaction {exc.transaction_id})"
     return _kind(status, text, is_exclusive=is_exclusive)(
-        message, retry_after=_retry_after(exc.http_response_headers or {})
+        message,
+        retry_after=_retry_after(exc.http_response_headers or {}),
+        status=exc.http_status,
+        transaction=exc.transaction_id or "",
     )
 
 

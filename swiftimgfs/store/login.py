@@ -95,6 +95,21 @@ def log_in(
             return _of_environment(endpoint, transport, environ)
 
 
+def name_of(login: Login, environ: Mapping[str, str]) -> str:
+    """Return who logs in, for people: nothing of it is secret."""
+    match login:
+        case CloudLogin(cloud):
+            return f"cloud {cloud}"
+        case ReferenceLogin(reference):
+            return reference.user or "nobody: no login"
+        case CallerLogin():
+            return "whoever calls"
+        case EnvironmentLogin():
+            user = environ.get("ST_USER") or environ.get("OS_USERNAME") or "a token"
+            project = environ.get("OS_PROJECT_NAME", "")
+            return f"{project}:{user}" if project and "ST_USER" not in environ else user
+
+
 def missing_key(login: Login, environ: Mapping[str, str]) -> str | None:
     """Return whose password somebody has to be asked for, None when nobody's."""
     if environ.get(KEY_VARIABLE):

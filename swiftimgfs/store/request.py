@@ -38,7 +38,7 @@ class Payload:
     `ETag`, so that Swift refuses bytes that were damaged on the way.
     """
 
-    __slots__ = ("_buffers", "_md5", "_size")
+    __slots__ = ("_buffers", "_md5", "_size", "sent")
 
     def __init__(self, buffers: Iterable[bytes | memoryview], size: int | None = None) -> None:
         """Send `buffers`, one after the other.
@@ -50,6 +50,7 @@ class Payload:
         self._buffers = buffers
         self._size = sum(len(buffer) for buffer in buffers) if size is None else size
         self._md5 = ""
+        self.sent = 0  # bytes that were given to the socket, of the latest try
 
     def md5(self) -> str:
         """Return the MD5 of the bytes; the first call blocks: 750 MB/s."""
@@ -67,7 +68,10 @@ class Payload:
         return True
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        return iter(self._buffers)
+        self.sent = 0
+        for buffer in self._buffers:
+            yield buffer
+            self.sent += len(buffer)
 
 
 class ZeroBytes:

@@ -8,6 +8,7 @@ So nobody waits for what nobody does. Nothing here awaits but `freed` and `compl
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -31,6 +32,25 @@ class Reliever(Protocol):
     def relieve(self) -> bool:
         """Free bytes, or start an upload that will; return whether it could."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirtySnapshot:
+    """What waits for Swift.
+
+    Attributes:
+        memory: Bytes in memory.
+        memory_limit: Bytes that may be.
+        spooled: Bytes on this host's disk.
+        spool_limit: Bytes that may wait in all.
+        uploads: Segments that are on their way, or about to be.
+    """
+
+    memory: int
+    memory_limit: int
+    spooled: int
+    spool_limit: int
+    uploads: int
 
 
 class DirtyBudget:
@@ -57,6 +77,12 @@ class DirtyBudget:
     def used(self) -> int:
         """Bytes that wait for Swift."""
         return self._memory + self._spooled
+
+    def snapshot(self) -> DirtySnapshot:
+        """Return what waits now."""
+        return DirtySnapshot(
+            self._memory, self.memory_limit, self._spooled, self._spool_size, self.uploads
+        )
 
     def has_room(self, size: int) -> bool:
         """Return whether `size` bytes more may wait; a giant may when it is alone."""

@@ -119,7 +119,7 @@ class StateDirectory:
         try:
             for path in (self.path, self._mounts, self._kept):
                 path.mkdir(PRIVATE, parents=True, exist_ok=True)
-                _check_private(path)
+                check_private(path)
         except OSError as exc:
             raise errors.ConfigError(
                 f"spool_dir {self.path}: {exc.strerror}; give -o spool_dir=DIRECTORY, or -o ro"
@@ -345,7 +345,12 @@ def _directories(path: Path) -> Iterator[Path]:
         yield path / name
 
 
-def _check_private(path: Path) -> None:
+def check_private(path: Path) -> None:
+    """Refuse a directory that others can write in.
+
+    Raises:
+        ConfigError: It is somebody else's, or not its owner's alone.
+    """
     status = path.stat()
     if status.st_uid != os.geteuid():
         raise errors.ConfigError(f"spool_dir {path}: belongs to somebody else")

@@ -40,6 +40,7 @@ class Uploader:
         name: Of the image.
         attempt: What tells names below one prefix apart, when an upload is gone on with.
         pending: What was put, or may have been, and no committed image names.
+        stored: Bytes of it that Swift has acknowledged.
     """
 
     def __init__(self, store: ImageStore, journal: Journal, container: str, name: str) -> None:
@@ -48,6 +49,7 @@ class Uploader:
         self.base_etag: str | None = None
         self.attempt = ""
         self.pending: dict[ObjectName, None] = {}
+        self.stored = 0
         self._store: Final = store
         self._journal = journal
         self._entry: JournalEntry | None = None
@@ -90,6 +92,7 @@ class Uploader:
         payload = payload_of(extents)
         await self.announce(container, name, len(payload))
         info = await self._store.put_object(container, name, payload, headers)
+        self.stored += len(payload)
         return Segment(container, name, len(payload), info.etag, 0, len(payload))
 
     def committed(
@@ -98,7 +101,7 @@ class Uploader:
         """Start anew after a commit; return what it does not name, and the journal's entry."""
         left = [place for place in self.pending if place not in named]
         entry, self._entry = self._entry, None
-        self.pending = {}
+        self.pending, self.stored = {}, 0
         return left, entry
 
     def renamed(self, container: str, name: str) -> None:

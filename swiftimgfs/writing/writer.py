@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
     from swiftimgfs.store.image_store import StoredImage
-    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -158,6 +158,19 @@ class ImageWriter:
     def is_stored(self) -> bool:
         """Whether an image has the name in Swift: the replaced one, or what was committed."""
         return self._committer.base is not None
+
+    def sent(self, sending: Mapping[ObjectName, int]) -> int:
+        """Return how many bytes Swift was given since the last commit.
+
+        Args:
+            sending: What of each object on its way was sent, of whatever image.
+        """
+        uploader = self._uploader
+        own = uploader.container, uploader.name
+        running = [
+            n for place, n in sending.items() if place in uploader.pending or place == own
+        ]
+        return uploader.stored + sum(running)
 
     def layout(self) -> Layout:
         """Return the image as it was written, wherever its bytes are now."""

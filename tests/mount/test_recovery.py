@@ -85,7 +85,7 @@ class Host:
             check=False,
             timeout=60,
         )
-        uploads: list[dict[str, object]] = json.loads(done.stdout)
+        uploads: list[dict[str, object]] = json.loads(done.stdout)["uploads"]
         is_bad = any(upload["state"] in {"failed", "damaged"} for upload in uploads)
         assert done.returncode == int(is_bad), done
         return uploads

@@ -1,0 +1,1 @@
+"""A running mount as somebody sees it from outside: reports, the socket, metrics."""

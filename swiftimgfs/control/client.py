@@ -1,0 +1,132 @@
+"""Asking mounts of this host for their reports. Blocks; every wait has an end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs.control.mounts import our_mounts
+from swiftimgfs.control.protocol import LONGEST_ANSWER, format_request, parse_answer
+from swiftimgfs.control.report import BadAnswerError
+from swiftimgfs.control.sockets import connect_to, peer_of, socket_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from socket import socket
+
+    from swiftimgfs.control.mounts import MountEntry
+    from swiftimgfs.control.report import Report
+
+ANSWER_SECONDS: Final = 3.0
+MOST_AT_ONCE: Final = 16
+CHUNK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A mount, and what it said of itself.
+
+    Attributes:
+        report: None when it did not answer.
+        problem: Why it did not.
+        pid: Of who serves it, as the kernel knows it; 0 when nobody listens.
+        is_dead: Its process is gone: every access fails with ENOTCONN.
+    """
+
+    entry: MountEntry
+    report: Report | None = None
+    problem: str = ""
+    pid: int = 0
+    is_dead: bool = False
+
+
+def ask_all(state_directories: Sequence[Path], place: Path | None = None) -> list[Asked]:
+    """Return the mounts of this host that we see, side by side asked for their reports.
+
+    Args:
+        state_directories: Where they may listen.
+        place: Only the mount there.
+    """
+    entries = our_mounts()
+    if place is not None:
+        entries = [entry for entry in entries if entry.mountpoint == place][-1:]
+    if not entries:
+        return []
+    with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
+        return list(threads.map(lambda entry: ask(entry, state_directories), entries))
+
+
+def ask(entry: MountEntry, state_directories: Iterable[Path]) -> Asked:
+    """Return a mount with its report, from the first of the directories where it listens."""
+    for directory in state_directories:
+        path = socket_path(directory, entry.device)
+        try:
+            connection = connect_to(path, ANSWER_SECONDS)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except ConnectionRefusedError:
+            return Asked(entry, problem="its process is gone", is_dead=True)
+        except OSError as exc:
+            return Asked(entry, problem=f"cannot be asked: {exc.strerror or exc}")
+        with connection:
+            return _answered(entry, connection)
+    return _unheard(entry)
+
+
+def _answered(entry: MountEntry, connection: socket) -> Asked:
+    pid, _ = peer_of(connection)
+    try:
+        connection.sendall(format_request())
+        return Asked(entry, parse_answer(_received(connection)), pid=pid)
+    except OSError as exc:
+        return Asked(entry, problem=f"does not answer: {exc.strerror or exc}", pid=pid)
+    except BadAnswerError as exc:
+        return Asked(entry, problem=f"its answer cannot be understood: {exc}", pid=pid)
+
+
+def _received(connection: socket) -> bytes:
+    """Return all that comes until the other end hangs up, if that is soon and not too much."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    received = bytearray()
+    while some := connection.recv(CHUNK):
+        received += some
+        if len(received) > LONGEST_ANSWER or time.monotonic() > deadline:
+            raise BadAnswerError("too long")
+    return bytes(received)
+
+
+def _unheard(entry: MountEntry) -> Asked:
+    """Return a mount that listens nowhere that we looked."""
+    if entry.uid != os.geteuid():
+        return Asked(entry, problem=f"belongs to {user_name(entry.uid)}")
+    return Asked(entry, problem="has no control socket in this state directory")
+
+
+def state_directories(own: Path) -> list[Path]:
+    """Return where mounts that we may ask may listen: root may ask everybody's."""
+    if os.geteuid() != 0:
+        return [own]
+    users = {entry.uid for entry in our_mounts()} - {0}
+    return [own, *_homes(users)]
+
+
+def _homes(users: Iterable[int]) -> Iterator[Path]:
+    for uid in sorted(users):
+        try:
+            home = Path(pwd.getpwuid(uid).pw_dir)
+        except KeyError:
+            continue
+        yield home / ".local" / "state" / "swiftimgfs"
+
+
+def user_name(uid: int) -> str:
+    """Return what a user is called here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
