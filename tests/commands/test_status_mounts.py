@@ -160,17 +160,25 @@ class TestMounts:
         mount, environ = served
         swift.connect().put_object(container, "image", b"x" * 1000)
         (mount.path / container / "image").stat()
-        swift.control.inject(Fault(method="GET", target=f"{container}/image$", status=403))
+        refusal = Fault(
+            method="GET",
+            target=f"{container}/image$",
+            status=403,
+            headers={"X-Trans-Id": "tx-of-the-test"},
+            count=None,
+        )
+        swift.control.inject(refusal)
         with pytest.raises(PermissionError):
             (mount.path / container / "image").read_bytes()
 
         (row,) = json.loads(status(environ, mount.path, "--json"))["mounts"]
 
-        refusal = row["report"]["refusals"][-1]
-        assert refusal["operation"] == "read"
-        assert refusal["image"] == f"/{container}/image"
-        assert refusal["errno"] == "EACCES"
-        assert refusal["status"] == 403
+        told = row["report"]["refusals"][-1]
+        assert told["operation"] == "read"
+        assert told["image"] == f"/{container}/image"
+        assert told["errno"] == "EACCES"
+        assert told["status"] == 403
+        assert told["transaction"] == "tx-of-the-test"
         text = status(environ, mount.path)
         assert "EACCES" in text
         assert f"{container}/image" in text
