@@ -109,7 +109,7 @@ check_benchmark_packages() {
 check_fuse_device() {
   [[ -c /dev/fuse ]] && return
   local advice="load the module (modprobe fuse), or give the container the device (--device /dev/fuse --cap-add SYS_ADMIN)"
-  [[ $mode == test ]] || die "there is no /dev/fuse: $advice"
+  [[ $mode != demo ]] || die "there is no /dev/fuse: $advice"
   say "warning: there is no /dev/fuse, so the tests that mount will fail: $advice"
 }
 
@@ -118,11 +118,16 @@ stamp_of() {
   printf '%s %s %s %s\n' "$(sha256sum <"$root/pyproject.toml")" "$1" "$version" "$root"
 }
 
+# What was installed for a mode to the right of this one does as well.
 installed() {
-  local found
+  local found other
   [[ -r $stamp && -x $venv/bin/swiftimgfs ]] || return
   found=$(<"$stamp")
-  [[ $found == "$(stamp_of test)" || $found == "$(stamp_of "$mode")" ]]
+  for other in demo test benchmark; do
+    [[ $other != "$mode" ]] || local is_enough=yes
+    [[ ${is_enough:-no} != yes || $found != "$(stamp_of "$other")" ]] || return 0
+  done
+  return 1
 }
 
 # A .venv of another Python, or one that was moved here from elsewhere, is made anew.
@@ -144,8 +149,9 @@ make_venv() {
 install_project() {
   local -a pip=("$venv/bin/python" -m pip -qq --no-input --disable-pip-version-check)
   local -a wanted=(--editable "$root[demo]")
-  if [[ $mode == test ]]; then
+  if [[ $mode != demo ]]; then
     wanted+=(--group "$root/pyproject.toml:test")
+    [[ $mode != benchmark ]] || wanted+=(--group "$root/pyproject.toml:benchmark")
     "${pip[@]}" install --upgrade 'pip>=25.1' </dev/null >&2 || die "could not upgrade pip"
   fi
   say "installing swiftimgfs and what it needs ($mode): this takes a few minutes"
@@ -155,11 +161,8 @@ install_project() {
 find_python
 check_runtime_packages
 check_fuse_device
-if [[ $mode == benchmark ]]; then
-  check_benchmark_packages
-  mode=test # of Python packages it needs the same
-fi
-[[ $mode != test ]] || check_test_packages
+[[ $mode != benchmark ]] || check_benchmark_packages
+[[ $mode == demo ]] || check_test_packages
 installed && exit 0
 
 exec 9<"$root/pyproject.toml" # one set-up at a time

@@ -1,4 +1,7 @@
-"""The command line: `contrib/benchmark reading|writing|names [--jobs NAME,…] [--size 1G]`."""
+"""The command line: `contrib/benchmark reading|writing|names [--jobs NAME,…] [--size 1G]`.
+
+`contrib/benchmark page FILE.json…` puts what `--json` wrote into docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from rich.console import Console
 
 from swiftimgfs.demo.swift_process import EmbeddedSwiftError
-from tests.benchmarks import measure, report
+from tests.benchmarks import measure, page, report
 from tests.benchmarks.claims import claims_of
 from tests.benchmarks.images import MIB, Images
 from tests.benchmarks.jobs import READING_JOBS, Job
@@ -60,6 +63,9 @@ NAMES_MEMORY = 512 * MIB  # of many small objects
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     given = _parser().parse_args(arguments)
+    if given.kind is None:
+        page.write(given.files)
+        return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
@@ -252,7 +258,10 @@ KINDS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="contrib/benchmark", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="|".join(KINDS))
+    commands = parser.add_subparsers(required=True, metavar="|".join((*KINDS, "page")))
+    writing_page = commands.add_parser("page", help="docs/performance.md and its picture")
+    writing_page.add_argument("files", type=Path, nargs="+", metavar="FILE.json")
+    writing_page.set_defaults(kind=None)
     for name, kind in KINDS.items():
         command = commands.add_parser(name, help=kind.help)
         command.set_defaults(kind=kind)

@@ -1,4 +1,4 @@
-"""What issue 4 asks of reading, beside what one run measured. Reported, never asserted."""
+"""What is wanted of reading, beside what one run measured. Reported, never asserted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHOLE_READS = ("seq", "seq-tls", "seq-5ms", "seq-50ms", "seq-slo", "seq-dlo", "l
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One line of the issue's table.
+    """One line of what is wanted.
 
     Attributes:
         what: And against what.
@@ -79,7 +79,7 @@ class Results:
 
 
 def claims_of(all_results: Sequence[Result]) -> list[Claim]:
-    """Return the issue's table, filled in."""
+    """Return all of it, filled in."""
     results = Results(all_results)
     return [
         *_against_peers(results),

@@ -118,7 +118,7 @@ def _text(number: float | None, form: str) -> str:
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """Return what the issue asks for, beside what was measured."""
+    """Return what is wanted, beside what was measured."""
     table = Table(title="What is wanted: ours / theirs, of this run")
     table.add_column("what")
     for name in ("wanted", "measured", "holds"):

@@ -1,4 +1,4 @@
-"""What issue 5 asks of writing, beside what one run measured. Reported, never asserted."""
+"""What is wanted of writing, beside what one run measured. Reported, never asserted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def writing_claims_of(all_results: Sequence[Result]) -> list[Claim]:
-    """Return the issue's table, filled in."""
+    """Return all of it, filled in."""
     results = Results(all_results)
     return [
         *_against_peers(results),
