@@ -58,13 +58,14 @@ def failure_of_status(
     body = exc.http_response_content or b""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body
     message = f"{what}: {status} {exc.http_reason or ''}".rstrip()
-    if exc.transaction_id:
-        message += f" (transaction {exc.transaction_id})"
+    transaction = _transaction_of(exc)
+    if transaction:
+        message += f" (transaction {transaction})"
     return _kind(status, text, is_exclusive=is_exclusive)(
         message,
         retry_after=_retry_after(exc.http_response_headers or {}),
         status=exc.http_status,
-        transaction=exc.transaction_id or "",
+        transaction=transaction,
     )
 
 
@@ -77,6 +78,13 @@ def _kind(status: int, text: str, *, is_exclusive: bool) -> type[errors.SwiftImg
         errors.StoreUnavailableError if status >= SERVER_ERROR else errors.StoreRefusedError
     )
     return _BY_STATUS.get(status, default)
+
+
+def _transaction_of(exc: swiftclient.ClientException) -> str:
+    """Return what Swift calls the request; swiftclient overlooks it in lower-cased headers."""
+    headers = exc.http_response_headers or {}
+    told = exc.transaction_id or headers.get("x-trans-id")
+    return told or headers.get("x-openstack-request-id") or ""
 
 
 def _retry_after(headers: dict[str, str]) -> float | None:
