@@ -23,8 +23,16 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "local"))
 CAN_MOUNT = os.path.exists("/dev/fuse") and shutil.which("fusermount3") is not None
 
 
+# Folders whose files take a moment each; those of all others take up to a minute.
+SHORT = ("reading", "unit")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what mounts where the machine cannot, with the reason."""
+    """Put long files before short ones, and skip what mounts where the machine cannot.
+
+    Of several processes none is then left alone with a long file at the end.
+    """
+    items.sort(key=lambda item: item.path.parent.name in SHORT)
     if not CAN_MOUNT:
         for item in items:
             if item.get_closest_marker("mount"):

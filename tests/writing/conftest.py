@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from swiftimgfs.layout import Layout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    """Run a Swift that each test finds empty."""
     with faulty_swift(tmp_path_factory.mktemp("swift")) as faulty:
         yield faulty
 
