@@ -19,7 +19,7 @@ from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.model.versions import Versions, check_current
-from swiftimgfs.store.image_store import StoredImage, metadata_headers
+from swiftimgfs.store.metadata import changes_of, merged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.block_cache import ObjectKey
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
-    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
@@ -271,13 +271,8 @@ class OpenFiles:
             return False
         writer = self._versions.current[inode].writer
         assert writer is not None  # noqa: S101  # it is being written
-        kept = {key: value for key, value in changes.items() if value is not None}
-        gone = {key: "" for key in changes if key not in kept}
-        inode.metadata = {
-            key: value for key, value in {**inode.metadata, **kept}.items() if key not in gone
-        }
-        writer.drop_headers(metadata_headers(gone))
-        writer.set_headers(metadata_headers(kept))
+        inode.metadata = merged(inode.metadata, changes)
+        writer.change_headers(changes_of(changes))
         return True
 
     async def truncate(self, inode: Inode, size: int, number: int | None = None) -> None:

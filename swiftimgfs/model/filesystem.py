@@ -14,6 +14,7 @@ from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.tree import Tree
+from swiftimgfs.store.metadata import changes_of
 from swiftimgfs.store.records import CONTAINER_META
 
 if TYPE_CHECKING:
@@ -118,11 +119,8 @@ class ImageFilesystem:
 
     async def _post_image(self, inode: Inode, changes: Mapping[str, str | None]) -> None:
         self.files.check_may_change(inode)
-        info = await self._directories.refreshed_image(inode.path)
-        changed_metadata = {**info.metadata, **changes}
-        metadata = {key: value for key, value in changed_metadata.items() if value is not None}
-        await self._store.post_image(info, metadata)
-        changed = await self._directories.refreshed_image(inode.path)
+        path = inode.path
+        changed = await self._store.change_image(path.container, path.name, changes_of(changes))
         self._directories.stored(inode.path, changed)
         inode.see(changed)
 
@@ -134,7 +132,10 @@ class ImageFilesystem:
             headers = {f"{CONTAINER_META}{k}": v for k, v in changes.metadata().items()}
             await self._store.post_container(path.container, headers)
         elif inode.info is not None:
-            await self._store.post_image(inode.info, metadata)
+            marker = inode.info
+            await self._store.change_image(
+                marker.container, marker.name, changes_of(changes.metadata())
+            )
         else:
             await self.tree.put_marker(path, metadata)
         inode.metadata = metadata

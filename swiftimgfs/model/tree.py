@@ -16,8 +16,8 @@ from swiftimgfs.model.files import given_up_when_refused
 from swiftimgfs.model.inodes import Inode, InodeTable, Kind
 from swiftimgfs.model.paths import StorePath, check_storable, component_of
 from swiftimgfs.model.views import remove_container
-from swiftimgfs.store.image_store import metadata_headers
-from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
+from swiftimgfs.store.metadata import headers_of
+from swiftimgfs.store.records import CONTENT_TYPE, SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ class Tree:
 
     async def put_marker(self, path: StorePath, metadata: Mapping[str, str]) -> None:
         """Store the object that makes an empty directory exist, and keeps its attributes."""
-        headers = {"Content-Type": DIRECTORY_TYPE, **metadata_headers(metadata)}
+        headers = {CONTENT_TYPE: DIRECTORY_TYPE, **headers_of(metadata)}
         await self._store.put_object(path.container, path.prefix, b"", headers)
 
     async def rmdir(self, parent_number: int, name: bytes) -> None:

@@ -18,7 +18,7 @@ from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.handles import OpenImage
 from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.store.image_store import StoredImage, metadata_headers
+from swiftimgfs.store.metadata import headers_of
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.options import LargeObject
 from swiftimgfs.writing.signatures import keys as signature_keys
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.reading.fetcher import Fetcher
-    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Versions:
         base = replaced.stored if replaced else None
         writer = self._start_writing(image, base, is_edit=False)
         kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
-        writer.set_headers(metadata_headers(kept))
+        writer.change_headers(headers_of(kept))
         image.written_ns = inode.mtime_ns = time.time_ns()
         return self._supersede(image)
 
@@ -168,7 +168,7 @@ class Versions:
             inode.mtime_ns = changes.mtime_ns
             image.written_ns = None
         if image.writer is not None:
-            image.writer.set_headers(metadata_headers(metadata))
+            image.writer.change_headers(headers_of(metadata))
 
     async def commit(self, image: OpenImage) -> None:
         """Return after an image is in Swift, unless nobody can see it any more."""

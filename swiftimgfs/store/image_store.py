@@ -14,6 +14,7 @@ from urllib.parse import quote
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.store import large_objects, records
+from swiftimgfs.store.metadata import for_post
 from swiftimgfs.store.objects import ObjectStore
 from swiftimgfs.store.request import Payload, Request, ZeroBytes
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.store.connection import ConnectionPool
     from swiftimgfs.store.large_objects import Segment
+    from swiftimgfs.store.metadata import HeaderChanges
     from swiftimgfs.store.records import ImageInfo
 
 log = logging.getLogger(__name__)
@@ -191,21 +193,23 @@ class ImageStore(ObjectStore):
         query = {"multipart-manifest": "get"}
         await self._pool.request(Request("COPY", info.container, info.name, query, headers))
 
-    async def post_image(self, info: ImageInfo, metadata: Mapping[str, str]) -> None:
-        """Replace the metadata of an image.
+    async def change_image(
+        self, container: str, name: str, changes: HeaderChanges
+    ) -> ImageInfo:
+        """Change metadata and headers of an image; return what it is then.
 
-        What else Swift would forget by it is sent again, `X-Object-Manifest` first: without
-        it the POST would turn a DLO into an empty object.
+        What the changes do not name stays: it is read, from the newest replica, and sent
+        again, `X-Object-Manifest` too, without which the POST would turn a DLO into an empty
+        object. Swift has no condition for a POST: what another host posts between the two
+        is lost.
+
+        Raises:
+            NotFoundError: There is no such image.
         """
-        all_headers = {**info.kept_headers, **metadata_headers(metadata)}
-        await self._pool.request(
-            Request("POST", info.container, info.name, headers=all_headers)
-        )
-
-
-def metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return metadata as the headers that store it."""
-    return {f"{records.OBJECT_META}{key}": value for key, value in metadata.items()}
+        info = await self.newest().head_image(container, name)
+        headers = for_post(info, changes)
+        await self._pool.request(Request("POST", container, name, headers=headers))
+        return await self.newest().head_image(container, name)
 
 
 def through_manifest(info: ImageInfo) -> Layout:

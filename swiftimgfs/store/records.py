@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 OBJECT_META = "x-object-meta-"
 CONTAINER_META = "x-container-meta-"
+OBJECT_MANIFEST = "x-object-manifest"
+DELETE_AT = "x-delete-at"
+CONTENT_TYPE = "content-type"
 # What a POST must send again or lose: Swift replaces all of these at once. Content-Type is
 # kept by Swift when it is left out. (Swift API, "Create or update object metadata".)
 KEPT_BY_POST = (
-    "x-object-manifest",
-    "x-delete-at",
+    OBJECT_MANIFEST,
+    DELETE_AT,
     "content-encoding",
     "content-disposition",
+    "content-language",
     "cache-control",
     "expires",
     "x-robots-tag",

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.store.image_store import metadata_headers
 from swiftimgfs.store.large_objects import Segment, etag_of_etags
+from swiftimgfs.store.metadata import headers_of
 from swiftimgfs.store.naming import is_image_id
-from swiftimgfs.store.records import Manifest
+from swiftimgfs.store.records import OBJECT_MANIFEST, Manifest
 from swiftimgfs.writing.glance_layout import (
     MOST_SEGMENTS,
     glance_plan,
@@ -126,7 +126,7 @@ class GlanceFormat:
         It is sent without an ETag, which Ceph takes for that of the segments and refuses.
         """
         container, prefix = self._place
-        manifest = {**headers, "X-Object-Manifest": manifest_header(container, prefix)}
+        manifest = {**headers, OBJECT_MANIFEST: manifest_header(container, prefix)}
         uploader = self._uploader
         info = await self._store.put_object(
             uploader.container, uploader.name, b"", manifest, is_new=is_new
@@ -189,7 +189,7 @@ class GlanceFormat:
         """
         name = segment_name(prefix, 1)
         token = (await self._uploader.entry()).token
-        claim = metadata_headers({CLAIM: token})
+        claim = headers_of({CLAIM: token})
         with contextlib.suppress(errors.ExistsError):  # perhaps ours, whose answer was lost
             await self._store.put_object(container, name, b"", claim, is_new=True)
             await trio.sleep(CLAIM_SECONDS)

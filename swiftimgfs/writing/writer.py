@@ -23,8 +23,13 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout, Stored
-from swiftimgfs.store.image_store import metadata_headers
-from swiftimgfs.store.records import OBJECT_META
+from swiftimgfs.store.metadata import (
+    carried_by_bytes,
+    changes_of,
+    headers_of,
+    merged,
+    metadata_of,
+)
 from swiftimgfs.writing.body import payload_of
 from swiftimgfs.writing.cell_uploads import CellUploads
 from swiftimgfs.writing.commit import Committed, Committer
@@ -35,11 +40,12 @@ from swiftimgfs.writing.recipe import pieces_of, rows_of
 from swiftimgfs.writing.spool import SpoolFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
     from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.store.metadata import HeaderChanges
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
@@ -86,7 +92,7 @@ class ImageWriter:
         self._image = DirtyImage(layout, self._format, self._spool, parts.budget)
         metadata = base.info.metadata if base else {}
         self._watch = parts.watches.of(layout.size if layout else 0, metadata)
-        self._headers = _headers_of(base) if base and is_edit else {}
+        self._headers = carried_by_bytes(base.info) if base and is_edit else {}
         self._is_dirty = not is_edit  # an empty image is also one to be stored
         self._has_new_bytes = not is_edit
         self._refused: errors.SwiftImgFsError | None = None
@@ -118,7 +124,7 @@ class ImageWriter:
             writer._spool = SpoolFile.kept(spool)
         pieces = pieces_of(recipe, writer._spool if spool else None)
         writer._image.begin(Layout(pieces).extents)
-        writer._headers = dict(recipe["headers"])
+        writer._headers = {key.lower(): value for key, value in recipe["headers"].items()}
         writer._watch.close()
         writer._watch = parts.watches.of(max(writer.size, 1), {})
         writer._uploader.adopt(entry)
@@ -197,17 +203,17 @@ class ImageWriter:
                 )
                 extents.replace(extent.offset, extent.size, [(extent.size, moved)])
 
-    def set_headers(self, headers: Mapping[str, str]) -> None:
-        """Have the next commit send these headers, metadata and content type, with the image."""
-        if any(self._headers.get(key) != value for key, value in headers.items()):
-            self._headers |= headers
-            self._is_dirty = True
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the next commit sends with the image: metadata, content type and the like."""
+        return self._headers
 
-    def drop_headers(self, names: Iterable[str]) -> None:
-        """Have the next commit send these headers no more."""
-        for name in names:
-            if self._headers.pop(name, None) is not None:
-                self._is_dirty = True
+    def change_headers(self, changes: HeaderChanges) -> None:
+        """Have the next commit send headers with the image, or no more (None)."""
+        headers = merged(self._headers, changes)
+        if headers != self._headers:
+            self._headers = headers
+            self._is_dirty = True
 
     async def write(self, offset: int, data: bytes) -> None:
         """Take `data` over; what lies between the end and `offset` becomes zeros.
@@ -396,17 +402,11 @@ class ImageWriter:
         """Return what is sent with the image: nothing that other bytes had."""
         if not self._has_new_bytes:
             return dict(self._headers)
-        stale = metadata_headers(dict.fromkeys(STALE_METADATA, ""))
-        headers = {k: v for k, v in self._headers.items() if k.lower() not in stale}
-        metadata = {
-            key.lower().removeprefix(OBJECT_META): value
-            for key, value in headers.items()
-            if key.lower().startswith(OBJECT_META)
-        }
-        told = await self._watch.finish(self.size, metadata, self._read)
+        headers = merged(self._headers, changes_of(dict.fromkeys(STALE_METADATA)))
+        told = await self._watch.finish(self.size, metadata_of(headers), self._read)
         if self._image.extents.zeros and self._format.names_zeros:
             told = {**told, "allocated": str(self.stored_bytes)}
-        self._headers = {**headers, **metadata_headers(told)}
+        self._headers = {**headers, **headers_of(told)}
         return dict(self._headers)
 
     async def _read(self, offset: int, size: int) -> Bytes:
@@ -423,10 +423,3 @@ async def _base_of(parts: WriteParts, recipe: Mapping[str, Any]) -> StoredImage 
     if base.info.etag != recipe["base_etag"] and not parts.options.last_writer_wins:
         raise errors.ImageChangedError(f"{container}/{name}: changed by somebody else since")
     return base
-
-
-def _headers_of(base: StoredImage) -> dict[str, str]:
-    """Return what an image that is edited keeps beside its bytes."""
-    info = base.info
-    kept = {k: v for k, v in info.kept_headers.items() if k != "x-object-manifest"}
-    return {"Content-Type": info.content_type, **kept, **metadata_headers(info.metadata)}

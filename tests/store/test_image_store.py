@@ -20,6 +20,7 @@ from swiftimgfs.store.auth import FixedIdentity, LegacyIdentity, TransportOption
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore, through_manifest
 from swiftimgfs.store.large_objects import Segment, format_dlo_header
+from swiftimgfs.store.metadata import changes_of
 from swiftimgfs.store.records import Manifest
 from swiftimgfs.store.request import Payload, Request, RetryPolicy
 from tests.support.embedded_swift import faulty_swift
@@ -391,7 +392,7 @@ async def test_metadata_is_replaced_and_the_rest_is_kept(store):
     await store.put_object("c", "o", b"abc", headers)
     info = await store.head_image("c", "o")
 
-    await store.post_image(info, {"new": "2"})
+    await store.change_image("c", "o", changes_of({"old": None, "new": "2"}))
 
     after = await store.head_image("c", "o")
     assert (dict(after.metadata), after.content_type) == ({"new": "2"}, "x/y")
@@ -482,7 +483,7 @@ async def test_metadata_changed_on_a_dlo_leaves_it_a_dlo(store, client):
     client.put_object("c", "dlo", b"", headers={"X-Object-Manifest": "segs/d/"})
     info = await store.head_image("c", "dlo")
 
-    await store.post_image(info, {"mode": "0644"})
+    await store.change_image(info.container, info.name, changes_of({"mode": "0644"}))
 
     after = await store.head_image("c", "dlo")
     assert (after.dlo, dict(after.metadata)) == (("segs", "d/"), {"mode": "0644"})
@@ -512,7 +513,7 @@ async def test_metadata_changed_on_a_dlo_leaves_its_segments_under_any_prefix(
     manifest = {"X-Object-Manifest": format_dlo_header("segs", prefix)}
     client.put_object("c", "dlo", b"", headers=manifest)
 
-    await store.post_image(await store.head_image("c", "dlo"), {"mode": "0644"})
+    await store.change_image("c", "dlo", changes_of({"mode": "0644"}))
 
     assert client.get_object("c", "dlo")[1] == BODY
 
@@ -525,9 +526,8 @@ async def test_headers_with_percent_signs_come_through_a_change_of_metadata(
         "Content-Disposition": "attachment; filename*=UTF-8''na%C3%AFve",
     }
     client.put_object("c", "o", b"x", headers=headers)
-    info = await store.head_image("c", "o")
 
-    await store.post_image(info, {**info.metadata, "mode": "0644"})
+    await store.change_image("c", "o", changes_of({"mode": "0644"}))
 
     (sent,) = requests(faulty, "POST", "/c/o")
     assert sent.headers["x-object-meta-source"] == headers["X-Object-Meta-Source"]
@@ -539,7 +539,7 @@ async def test_metadata_changed_on_an_slo_leaves_it_an_slo(store):
     await store.put_manifest("c", "slo", segments, {})
     info = await store.head_image("c", "slo")
 
-    await store.post_image(info, {"mode": "0644"})
+    await store.change_image(info.container, info.name, changes_of({"mode": "0644"}))
 
     after = await store.head_image("c", "slo")
     assert (after.manifest, after.etag, after.size) == (Manifest.SLO, info.etag, len(BODY))

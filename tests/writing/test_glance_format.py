@@ -366,7 +366,7 @@ async def test_an_image_is_cut_and_made_longer(image, world, edit, size):
 
 async def test_new_headers_alone_copy_nothing(image, world, edit):
     writer = await edit()
-    writer.set_headers({"X-Object-Meta-Mode": "0600"})
+    writer.change_headers({"x-object-meta-mode": "0600"})
     committed = await writer.commit()
 
     assert committed.replaced == []

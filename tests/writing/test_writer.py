@@ -166,7 +166,7 @@ async def test_what_was_uploaded_can_be_taken_back(open_writer, client):
 
 async def test_headers_go_with_the_image(open_writer, store):
     writer = open_writer()
-    writer.set_headers({"Content-Type": "x/y", "X-Object-Meta-Mtime": "12.5"})
+    writer.change_headers({"content-type": "x/y", "x-object-meta-mtime": "12.5"})
 
     await write_all(writer, BODY)
     await writer.commit()
