@@ -94,6 +94,10 @@ class Host:
         directory = StateDirectory(self.state / "swiftimgfs")
         wait_for(lambda: not list(directory.all_uploads()), seconds=40)
 
+    def wait_until_one_is_kept(self) -> None:
+        directory = StateDirectory(self.state / "swiftimgfs")
+        wait_for(lambda: list(directory.kept_uploads()))
+
 
 def kill(running: Mounted) -> None:
     """Kill a mount, at whatever it is."""
@@ -306,8 +310,9 @@ class TestFailed:
             copying.join(30)
             assert copying.told == errno.EDQUOT
             assert (running.path / container / "x").read_bytes() == OLD
-            wait_for(lambda: [u["state"] for u in host.status()] == ["failed"])
+            host.wait_until_one_is_kept()
             (upload,) = host.status()
+            assert upload["state"] == "failed"
             yield upload
 
     def test_are_shown_and_sent_again(
