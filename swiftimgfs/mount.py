@@ -49,6 +49,7 @@ from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.login import log_in, name_of
 from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
 from swiftimgfs.writing import hooks
+from swiftimgfs.writing.allocator import give_back_when_idle, keep_freed_memory
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.byte_watch import ImageWatches
 from swiftimgfs.writing.journal import Journal
@@ -165,6 +166,9 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             service.start_soon(_let_look, config, place, reporter)
             service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals, filesystem, service)
+            if session is not None:
+                keep_freed_memory(config.writing.memory_limit)
+                service.start_soon(give_back_when_idle, writing.budget, pool.compute)
             _spare_the_collector()
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)

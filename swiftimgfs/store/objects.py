@@ -16,7 +16,7 @@ from swiftimgfs.store.containers import ContainerStore
 from swiftimgfs.store.request import Payload, Request, heartbeat_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from swiftimgfs.layout import Stored
     from swiftimgfs.store.large_objects import Segment
@@ -108,6 +108,10 @@ class ObjectStore(ContainerStore):
         if info.etag != etag:
             raise errors.CorruptDataError(f"{request}: etag {info.etag}, not {etag}")
         return info
+
+    async def compute(self, blocking: Callable[[], None]) -> None:
+        """Return when `blocking` has returned, in a thread: what takes a processor's time."""
+        await self._pool.compute(blocking)
 
     async def md5_of(self, payload: Payload) -> str:
         """Return the MD5 of what a PUT sends, without making the mount wait."""

@@ -10,7 +10,7 @@ import http
 import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
@@ -31,6 +31,33 @@ TIMEOUTS_IN_AN_EXCHANGE = 3
 SHORTEST_PATIENCE = 2.0
 
 
+class Head:
+    """The MD5 of the first `size` bytes of something; never changes."""
+
+    __slots__ = ("_digest", "size")
+
+    def __init__(self) -> None:
+        """Be that of no bytes."""
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self.size = 0
+
+    def followed_by(self, buffers: Iterable[bytes | memoryview]) -> Head:
+        """Return the head with `buffers` after it; blocks: 750 MB/s."""
+        longer = Head()
+        longer._digest, longer.size = self._digest.copy(), self.size
+        for buffer in buffers:
+            longer._digest.update(buffer)
+            longer.size += len(buffer)
+        return longer
+
+    def md5(self) -> str:
+        """Return the MD5, hexadecimal."""
+        return self._digest.hexdigest()
+
+
+NO_HEAD: Final = Head()
+
+
 class Payload:
     """What a PUT sends: buffers that are sent again from the start when it is retried.
 
@@ -38,16 +65,23 @@ class Payload:
     `ETag`, so that Swift refuses bytes that were damaged on the way.
     """
 
-    __slots__ = ("_buffers", "_md5", "_size", "sent")
+    __slots__ = ("_buffers", "_head", "_md5", "_size", "sent")
 
-    def __init__(self, buffers: Iterable[bytes | memoryview], size: int | None = None) -> None:
+    def __init__(
+        self,
+        buffers: Iterable[bytes | memoryview],
+        size: int | None = None,
+        head: Head = NO_HEAD,
+    ) -> None:
         """Send `buffers`, one after the other.
 
         Args:
             buffers: They can be gone through more than once.
             size: Bytes of all of them, where going through them costs something.
+            head: Of their first bytes, which are then not hashed again.
         """
         self._buffers = buffers
+        self._head = head
         self._size = sum(len(buffer) for buffer in buffers) if size is None else size
         self._md5 = ""
         self.sent = 0  # bytes that were given to the socket, of the latest try
@@ -55,11 +89,14 @@ class Payload:
     def md5(self) -> str:
         """Return the MD5 of the bytes; the first call blocks: 750 MB/s."""
         if not self._md5:
-            digest = hashlib.md5(usedforsecurity=False)
-            for buffer in self._buffers:
-                digest.update(buffer)
-            self._md5 = digest.hexdigest()
+            self._md5 = self._head.followed_by(self._after(self._head.size)).md5()
         return self._md5
+
+    def _after(self, skipped: int) -> Iterator[bytes | memoryview]:
+        for buffer in self._buffers:
+            if skipped < len(buffer):
+                yield memoryview(buffer)[skipped:]
+            skipped = max(0, skipped - len(buffer))
 
     def __len__(self) -> int:
         return self._size

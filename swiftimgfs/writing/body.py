@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
-from swiftimgfs.store.request import Payload
+from swiftimgfs.store.request import NO_HEAD, Head, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ class ImageBytes:
             yield from _pieces(extent)
 
 
-def payload_of(extents: Sequence[Extent]) -> Payload:
-    """Return what a PUT of these extents sends."""
-    return Payload(ImageBytes(extents), sum(extent.size for extent in extents))
+def payload_of(extents: Sequence[Extent], head: Head = NO_HEAD) -> Payload:
+    """Return what a PUT of these extents sends, of whose first bytes `head` is the MD5."""
+    return Payload(ImageBytes(extents), sum(extent.size for extent in extents), head)
 
 
 def _pieces(extent: Extent) -> Iterator[bytes | memoryview]:

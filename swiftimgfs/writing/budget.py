@@ -2,7 +2,8 @@
 
 Two limits: what is in memory, and that with what is in the spool. Who is at the second one
 waits for uploads; when none is on its way, the writer with the most to give starts one.
-So nobody waits for what nobody does. Nothing here awaits but `freed` and `completing`.
+So nobody waits for what nobody does. Nothing here awaits but `freed`, `filled`, `emptied` and
+`completing`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class DirtyBudget:
         self._completing = 0
         self._writers: set[Reliever] = set()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._changing = trio.lowlevel.ParkingLot()  # who waits for something, or nothing
 
     @property
     def used(self) -> int:
@@ -94,9 +96,12 @@ class DirtyBudget:
 
     def adjust(self, memory: int, spooled: int) -> None:
         """Count bytes that are there from now on, or with a minus are no more."""
+        was_used = bool(self.used)
         self._memory += memory
         self._spooled += spooled
         self._borrow(memory)
+        if bool(self.used) is not was_used:
+            self._changing.unpark_all()
         if memory < 0 or spooled < 0:
             self.wake()
 
@@ -116,6 +121,16 @@ class DirtyBudget:
     def wake(self) -> None:
         """Have everybody who waits look again."""
         self._waiting.unpark_all()
+
+    async def filled(self) -> None:
+        """Return when something waits for Swift."""
+        while not self.used:
+            await self._changing.park()
+
+    async def emptied(self) -> None:
+        """Return when nothing waits for Swift."""
+        while self.used:
+            await self._changing.park()
 
     async def freed(self) -> None:
         """Return when something was freed, or an upload has ended."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Extent, Inline, Layout, Stored, Zeros
+from swiftimgfs.store.request import NO_HEAD
 from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.reading.reader import ImageReader
     from swiftimgfs.store.large_objects import Segment
+    from swiftimgfs.store.request import Head
     from swiftimgfs.writing.cells import Cell, Run
     from swiftimgfs.writing.dirty_image import DirtyImage
     from swiftimgfs.writing.hooks import ImageFormat
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 # What is fetched at a time of a segment that is partly written.
 PIECE: Final = 4 * 1024 * 1024
+# How many bytes before its first segment an image asks where segments go: three requests, in
+# the time in which an application writes this much.
+READY_AHEAD: Final = 32 * 1024 * 1024
 
 
 class CellUploads:
@@ -54,6 +59,7 @@ class CellUploads:
         self._uploader = uploader
         self._reader = reader
         self._puts = 0
+        self._is_foreseen = False
 
     def failure(self) -> errors.SwiftImgFsError | None:
         """Return what an upload failed with that was not tried again since."""
@@ -69,6 +75,7 @@ class CellUploads:
 
         Not of an image that is small as yet: it will be one object if it stays so.
         """
+        self.foresee(frontier)
         is_started = self._puts > 0 or bool(self.flying)
         if not self._format.is_large(self._image.extents.size, is_started=is_started):
             return
@@ -77,6 +84,21 @@ class CellUploads:
                 return
             if not cell.is_waiting and not cell.uploads and self._is_ours(cell):
                 self.start(cell)
+
+    def foresee(self, size: int) -> None:
+        """Have it known where segments go, when the image will soon be large enough for some."""
+        least = max(READY_AHEAD, self._parts.options.large_object_size - READY_AHEAD)
+        if size >= least and not self._is_foreseen:
+            self._is_foreseen = True
+            self._parts.nursery.start_soon(self._get_ready)
+
+    async def _get_ready(self) -> None:
+        try:
+            await self._format.get_ready()
+        except errors.SwiftImgFsError as failure:  # told by the first upload, if it lasts
+            log.info(
+                "no place for segments yet image=%s reason=%s", self._uploader.name, failure
+            )
 
     def start(self, cell: Cell) -> None:
         """Start the upload of a cell that is not on its way."""
@@ -139,11 +161,14 @@ class CellUploads:
                 return
             cell.is_frozen = True
             cell.uploads += 1
-            changes, extents = cell.changes, self._image.content(cell)
+            changes, extents, head = cell.changes, self._image.content(cell), cell.head
             segments: list[Segment] = []
             try:
                 pieces = [
-                    await self._stored(cell, run, segments) for run in self._image.runs(extents)
+                    await self._stored(
+                        cell, run, segments, head if run.start == cell.start else NO_HEAD
+                    )
+                    for run in self._image.runs(extents)
                 ]
                 is_stale = cell not in self._image.cells or cell.changes != changes
             except errors.SwiftImgFsError:
@@ -155,7 +180,7 @@ class CellUploads:
                 self._image.settled(cell, pieces)
 
     async def _stored(
-        self, cell: Cell, run: Run, segments: list[Segment]
+        self, cell: Cell, run: Run, segments: list[Segment], head: Head
     ) -> tuple[int, Stored | Zeros]:
         """Store one run of a cell, unless it is zeros; return it as a piece of a layout."""
         if run.is_zero:
@@ -166,7 +191,8 @@ class CellUploads:
             self._puts += 1
         extents = await self.completed(run.extents)
         place = await self._format.place(run.start, number)
-        segment = await self._uploader.put(place, extents, self._format.segment_headers)
+        head = head if head.size <= run.size else NO_HEAD
+        segment = await self._uploader.put(place, extents, self._format.segment_headers, head)
         segments.append(segment)
         return run.size, stored_segment(segment)
 

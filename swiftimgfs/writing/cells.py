@@ -14,10 +14,11 @@ it, and goes when Swift has it; a byte that is only here always lies in one.
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs.layout import Stored, Zeros
+from swiftimgfs.store.request import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,7 @@ class Cell:
         is_frozen: Its upload is on its way: what it had in the spool then stays as it is.
         uploads: How often it was uploaded.
         failure: What its last upload failed with.
+        head: The MD5 of its first bytes, as far as that is made (`heads`).
     """
 
     start: int
@@ -59,6 +61,13 @@ class Cell:
     is_frozen: bool = False
     uploads: int = 0
     failure: errors.SwiftImgFsError | None = None
+    head: Head = field(default_factory=Head)
+
+    def changed(self, *, is_appended: bool = False) -> None:
+        """Take note of other bytes; those that are appended leave what was hashed as it is."""
+        self.changes += 1
+        if not is_appended:
+            self.head = Head()
 
 
 class CellTable:
@@ -124,7 +133,7 @@ class CellTable:
         for cell in reversed(self._cells):
             if cell.end <= size:
                 return
-            cell.changes += 1
+            cell.changed()
             if cell.start >= size:
                 self._cells.remove(cell)
 

@@ -96,7 +96,7 @@ class DirtyImage:
             self.truncate(offset)
         for part, is_zero in without_zeros(data):
             if is_zero:
-                self._write_zeros(offset, len(part))
+                self._write_zeros(offset, len(part), is_in_order=is_in_order)
             else:
                 self._write(offset, part, is_in_order=is_in_order)
             offset += len(part)
@@ -184,7 +184,7 @@ class DirtyImage:
             part = data[: cell.end - offset]
             source = self._kept(cell, offset, part, is_in_order=is_in_order)
             self.extents.replace(offset, len(part), [(len(part), source)])
-            self._touched(cell)
+            self._touched(cell, is_in_order=is_in_order)
             offset += len(part)
             data = data[len(part) :]
 
@@ -198,7 +198,7 @@ class DirtyImage:
         self._spool.write(offset, part)
         return Spooled(self._spool, offset)
 
-    def _write_zeros(self, offset: int, size: int) -> None:
+    def _write_zeros(self, offset: int, size: int, *, is_in_order: bool) -> None:
         end = offset + size
         if all(isinstance(e.source, Zeros) for e in self.extents.pieces(offset, end)):
             self.extents.truncate(max(end, self.extents.size))
@@ -207,9 +207,9 @@ class DirtyImage:
             cell = self.cells.touch(self.extents, offset)
             count = min(end, cell.end) - offset
             self.extents.replace(offset, count, [(count, Zeros())])
-            self._touched(cell)
+            self._touched(cell, is_in_order=is_in_order)
             offset += count
 
-    def _touched(self, cell: Cell) -> None:
-        cell.changes += 1
+    def _touched(self, cell: Cell, *, is_in_order: bool) -> None:
+        cell.changed(is_appended=is_in_order)
         cell.touched = self._writes

@@ -78,6 +78,9 @@ class GlanceFormat:
             return is_image_id(self._uploader.name)  # else it is somebody's empty file
         return is_started or size >= self._options.large_object_size
 
+    async def get_ready(self) -> None:
+        """Do nothing: a prefix that is claimed is a segment already."""
+
     async def place(self, start: int, number: int) -> ObjectName:  # noqa: ARG002  # SLOs' way
         """Return where the segment that begins at `start` goes.
 

@@ -295,6 +295,10 @@ class ImageFormat(Protocol):
         """Return whether an image is stored in segments; some may be in Swift already."""
         ...
 
+    async def get_ready(self) -> None:
+        """Do what may be done before the first segment, even if there never is one."""
+        ...
+
     async def place(self, start: int, number: int) -> ObjectName:
         """Return where the segment at offset `start` goes, the writer's PUT number `number`."""
         ...

@@ -55,6 +55,10 @@ class SloFormat:
         """Return whether an image is stored in segments."""
         return size > 0 and (is_started or size >= self._options.large_object_size)
 
+    async def get_ready(self) -> None:
+        """Have a container for the segments."""
+        await self._chosen_place()
+
     async def place(self, start: int, number: int) -> ObjectName:  # noqa: ARG002  # Glance's way
         """Return where the writer's PUT number `number` goes."""
         container, prefix = await self._chosen_place()

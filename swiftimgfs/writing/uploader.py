@@ -14,6 +14,7 @@ import trio
 
 from swiftimgfs.layout import Stored
 from swiftimgfs.store.large_objects import Segment
+from swiftimgfs.store.request import NO_HEAD, Head
 from swiftimgfs.writing.body import payload_of
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS, delete_objects
 
@@ -85,11 +86,15 @@ class Uploader:
         await entry.uploading(container, name, size)
 
     async def put(
-        self, place: ObjectName, extents: Sequence[Extent], headers: Mapping[str, str]
+        self,
+        place: ObjectName,
+        extents: Sequence[Extent],
+        headers: Mapping[str, str],
+        head: Head = NO_HEAD,
     ) -> Segment:
-        """Store pieces of the image as one object; return it."""
+        """Store pieces of the image, which begin with `head`, as one object; return it."""
         container, name = place
-        payload = payload_of(extents)
+        payload = payload_of(extents, head)
         await self.announce(container, name, len(payload))
         info = await self._store.put_object(container, name, payload, headers)
         self.stored += len(payload)

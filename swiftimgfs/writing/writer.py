@@ -35,6 +35,7 @@ from swiftimgfs.writing.cell_uploads import CellUploads
 from swiftimgfs.writing.commit import Committed, Committer
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.dirty_image import DirtyImage
+from swiftimgfs.writing.heads import Heads
 from swiftimgfs.writing.hooks import STALE_METADATA
 from swiftimgfs.writing.recipe import pieces_of, rows_of
 from swiftimgfs.writing.spool import SpoolFile
@@ -99,6 +100,7 @@ class ImageWriter:
         self._failure: errors.SwiftImgFsError | None = None  # of the last commit
         self.is_wanted = False  # somebody asked for a commit, and none succeeded since
         self._uploads = CellUploads(parts, self._image, self._format, self._uploader, reader)
+        self._heads = Heads(self._image, parts.store.compute, parts.nursery)
         self._lock = trio.Lock()  # writes and commits, one at a time, in the kernel's order
         parts.budget.enter(self)
 
@@ -239,6 +241,7 @@ class ImageWriter:
             self._watch.written(offset, data)
             if offset >= frontier:
                 self._uploads.start_behind(offset + len(data))
+                self._heads.written(offset + len(data))
         await self._watch.keep_up()
 
     async def truncate(self, size: int) -> None:
