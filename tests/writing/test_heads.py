@@ -22,7 +22,8 @@ async def hashed(writer) -> int:
     while writer._heads._is_running:  # noqa: ASYNC110  # nothing tells tests
         await trio.sleep(0.001)
     (cell,) = writer._image.cells
-    return cell.head.size
+    size: int = cell.head.size
+    return size
 
 
 async def test_what_is_written_in_order_is_hashed_before_it_is_sent(open_writer, client):
