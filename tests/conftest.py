@@ -23,7 +23,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "local"))
 CAN_MOUNT = os.path.exists("/dev/fuse") and shutil.which("fusermount3") is not None
 
 
-# Folders whose files take a moment each; those of all others take up to a minute.
+# Folders whose files mostly take seconds; many of the others take minutes on a busy machine.
 SHORT = ("reading", "unit")
 
 
