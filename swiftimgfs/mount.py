@@ -16,8 +16,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +23,7 @@ import pyfuse3
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.control.mounts import mount_at
-from swiftimgfs.control.report import MountFacts
 from swiftimgfs.control.reporter import Reporter
-from swiftimgfs.control.server import serve_control
-from swiftimgfs.control.sockets import socket_path
 from swiftimgfs.fuse.operations import ImageOperations
 from swiftimgfs.fuse.read_ahead import raise_read_ahead
 from swiftimgfs.model.directories import Directories
@@ -46,8 +40,9 @@ from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.verifier import Verifier
 from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.login import log_in, name_of
+from swiftimgfs.store.login import log_in
 from swiftimgfs.store.request import TIMEOUTS_IN_AN_EXCHANGE
+from swiftimgfs.visibility import facts_of, keep_log_current, let_look, measured
 from swiftimgfs.writing import hooks
 from swiftimgfs.writing.allocator import give_back_when_idle, keep_freed_memory
 from swiftimgfs.writing.budget import DirtyBudget
@@ -148,13 +143,12 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
         contextlib.nullcontext() if session is None else contextlib.closing(session),
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
     ):
-        async with trio.open_nursery() as service:
+        async with trio.open_nursery() as service, contextlib.AsyncExitStack() as stack:
             fetcher = build_fetcher(config, pool, store, service)
             writing = write_parts(config, pool, store, fetcher, service, session)
             filesystem = build_filesystem(config, store, account, writing, fetcher)
             operations = ImageOperations(filesystem, config.presentation)
             place = config.mountpoint.resolve()  # later that would be a request to ourselves
-            _attach(config, operations)
             reporter = Reporter(
                 facts_of(config, pool.storage_url),
                 pool.traffic,
@@ -163,7 +157,10 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
                 filesystem.files,
                 operations.refusals,
             )
-            service.start_soon(_let_look, config, place, reporter)
+            await stack.enter_async_context(measured(config, pool, reporter))
+            _attach(config, operations)
+            service.start_soon(let_look, config, place, reporter)
+            service.start_soon(keep_log_current)
             service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals, filesystem, service)
             if session is not None:
@@ -183,31 +180,6 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
                 pyfuse3.close(unmount=True)
                 service.cancel_scope.cancel()
     log.info("unmounted mountpoint=%s", config.mountpoint)
-
-
-def facts_of(config: Config, account: str) -> MountFacts:
-    """Return what a mount says of itself to who looks at it."""
-    return MountFacts(
-        source=str(config.store.source),
-        identity=name_of(config.store.source.login, os.environ),
-        account=account,
-        mountpoint=str(config.mountpoint),
-        pid=os.getpid(),
-        uid=os.geteuid(),
-        started=time.time(),
-        version=metadata.version("swiftimgfs"),
-        is_read_only=config.is_read_only,
-        state_directory=str(config.state_directory),
-    )
-
-
-async def _let_look(config: Config, place: Path, reporter: Reporter) -> None:
-    """Answer who asks what the mount does."""
-    entry = mount_at(place)
-    if entry is None:  # unmounted already
-        return
-    path = socket_path(config.state_directory, entry.device)
-    await serve_control(path, reporter.report)
 
 
 def make_pool(config: StoreConfig) -> ConnectionPool:

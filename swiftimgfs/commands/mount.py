@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
+from swiftimgfs.commands.logs import set_up_logging
 from swiftimgfs.commands.source import (
     EXIT_FAILED,
     SOURCE_HELP,
@@ -21,12 +22,20 @@ from swiftimgfs.commands.source import (
 from swiftimgfs.config.documentation import options_help
 from swiftimgfs.config.load import Config, load_config
 from swiftimgfs.mount import check_host, check_mountpoint, run_mount
-from swiftimgfs.mount_process import READY, READY_FD_VARIABLE, start_mount, tell_parent
+from swiftimgfs.mount_process import (
+    READY,
+    READY_FD_VARIABLE,
+    forbid_core_dumps,
+    start_mount,
+    tell_parent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
+
+LOG_TO_JOURNAL: Final = "journal"
 
 EPILOG = f"""
 {SOURCE_HELP}
@@ -35,17 +44,13 @@ example:
   swiftimgfs mount glance:/etc/glance/glance-api.conf /mnt/images -o layout=images
 
 Without --foreground the command returns when the mount serves; its log is then in log_file,
-by default ~/.local/state/swiftimgfs/<mount point>.log. Unmount with fusermount3 -u MOUNTPOINT.
+by default ~/.local/state/swiftimgfs/<mount point>.log. Look at it with swiftimgfs status, unmount
+it with swiftimgfs umount MOUNTPOINT.
+
+Exit status: 0 when it serves (with --foreground: when it was unmounted), 1 when Keystone, Swift
+or this host said no, 2 when what was asked for cannot be understood.
 
 """
-
-
-class OneLineFormatter(logging.Formatter):
-    """One line per event, whatever is in a name that somebody gave an image."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """Return the line with control characters escaped."""
-        return printable(super().formatMessage(record))
 
 
 def add_parser(
@@ -62,7 +67,16 @@ def add_parser(
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
     add_option_arguments(parser)
     parser.add_argument("--foreground", "-f", action="store_true", help="stay until unmounted")
-    parser.add_argument("--debug", action="store_true", help="log every refusal and request")
+    parser.add_argument("--debug", action="store_true", help="the same as --log-level debug")
+    for name in ("log_level", "log_format"):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest="options",
+            metavar=name.partition("_")[2].upper(),
+            type=f"{name}={{}}".format,
+            action="append",
+            help=f"the same as -o {name}=",
+        )
     parser.set_defaults(run=run)
 
 
@@ -86,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_here(config: Config, *, is_debug: bool) -> int:
     in_background = READY_FD_VARIABLE in os.environ and not sys.stderr.isatty()
     _set_up_logging(config, is_debug=is_debug, to_file=in_background and config.log_file != "-")
+    forbid_core_dumps()
     if in_background:
         os.chdir("/")  # keep no directory busy
     try:
@@ -123,31 +138,23 @@ def _run_in_background(
 
 
 def _set_up_logging(config: Config, *, is_debug: bool, to_file: bool) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    if to_file and (path := _log_file(config)) is not None:
-        try:
-            if config.log_file is None:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handler = logging.FileHandler(path, encoding="utf-8")
-        except OSError as exc:
-            raise errors.ConfigError(f"log_file {path}: {exc.strerror}") from exc
-    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if is_debug else logging.INFO, handlers=[handler])
-    # The clients' own debug output shows headers, and so the beginning of tokens.
-    for name in (
-        "swiftclient",
-        "keystoneauth",
-        "urllib3",
-        "requests",
-        "openstack",
-        "stevedore",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    level = "debug" if is_debug else config.log_level
+    target = _log_target(config) if to_file or config.log_file == LOG_TO_JOURNAL else None
+    try:
+        if isinstance(target, Path) and config.log_file is None:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        set_up_logging(level=level, style=config.log_format, target=target)
+    except OSError as exc:
+        raise errors.ConfigError(f"log_file {target}: {exc.strerror}") from exc
+
+
+def _log_target(config: Config) -> Path | str | None:
+    return LOG_TO_JOURNAL if config.log_file == LOG_TO_JOURNAL else _log_file(config)
 
 
 def _log_file(config: Config) -> Path | None:
-    """Return where a mount in the background writes its log; None for its standard error."""
-    if config.log_file == "-":
+    """Return the file that a mount in the background writes its log to, if that is a file."""
+    if config.log_file in {"-", LOG_TO_JOURNAL}:
         return None
     return Path(config.log_file) if config.log_file else _default_log_file(config.mountpoint)
 

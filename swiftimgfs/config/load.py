@@ -58,6 +58,7 @@ class Config:
         watching: What is told of the bytes of an image that is written.
         state_directory: Where the journal of uploads is, and what waits for Swift.
         arguments: Source and options as they were given, for who has to log in again.
+        metrics: Address and port, or a file; None for nowhere.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
@@ -69,6 +70,9 @@ class Config:
     cache_dir: Path | None
     cache_size: int
     log_file: str | None
+    log_level: str
+    log_format: str
+    metrics: tuple[str, int] | Path | None
     admin_tenants: tuple[str, ...]
     presentation: Presentation
     freshness: FreshnessOptions
@@ -140,6 +144,9 @@ def load_config(
         cache_dir=_cache_dir(settings, Path(mountpoint).absolute()),
         cache_size=settings["cache_size"],
         log_file=settings["log_file"],
+        log_level=settings["log_level"],
+        log_format=settings["log_format"],
+        metrics=settings["metrics"],
         admin_tenants=tuple(settings["swift_store_admin_tenants"]),
         presentation=_presentation(settings),
         freshness=FreshnessOptions(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from oslo_config import cfg, types
 
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
-from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask
+from swiftimgfs.config.types import KIB, Endpoint, Number, Seconds, Size, Umask
 from swiftimgfs.writing.digests import ALGORITHMS
 from swiftimgfs.writing.options import LargeObject
 
@@ -158,8 +158,28 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     _flag("insecure", "Do not verify the servers' certificates."),
     cfg.StrOpt(
         "log_file",
-        help="Where a mount in the background writes its log; - for its standard error.",
+        help="Where a mount in the background writes its log; - for its standard error, journal"
+        " for systemd's.",
         sample_default="~/.local/state/swiftimgfs/<mount point>.log",
+    ),
+    cfg.StrOpt(
+        "log_level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="What is the least that is written to the log.",
+    ),
+    cfg.StrOpt(
+        "log_format",
+        default="text",
+        choices=[("text", "a line for people"), ("json", "an object in a line, for programs")],
+        help="How each event is written.",
+    ),
+    _option(
+        "metrics",
+        Endpoint(),
+        "Where Prometheus finds metrics: on a port of 127.0.0.1, at ADDRESS:PORT, or in a file"
+        " (/…/swiftimgfs.prom) for node_exporter's textfile collector.",
+        unset="nowhere",
     ),
 )
 

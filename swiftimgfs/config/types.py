@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from oslo_config import types
 
 KIB = 1024
+LOOPBACK = "127.0.0.1"
+LARGEST_PORT = 65_535
 _ASCII = re.ASCII | re.IGNORECASE  # without Unicode's digits, and its other K
 _UNITS = {"": 1, "K": KIB, "M": KIB**2, "G": KIB**3, "T": KIB**4}
 
@@ -78,6 +81,24 @@ class Seconds(_Text):
         if not seconds and not self._may_be_zero:
             raise ValueError("more than 0 seconds")
         return seconds
+
+
+class Endpoint(_Text):
+    """Where metrics are served: an address and a port, a port of this host, or a file."""
+
+    def __init__(self) -> None:
+        super().__init__("address:port, port or absolute file name")
+
+    def __call__(self, value: str | Path | tuple[str, int]) -> Path | tuple[str, int]:
+        """Return (address, port), or the file."""
+        if not isinstance(value, str):
+            return value
+        if value.startswith("/"):
+            return Path(value)
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]:|([\w.-]+):)?([0-9]{1,5})", value)
+        if match is None or not 0 < int(match[3]) <= LARGEST_PORT:
+            raise ValueError(f"not an {self.type_name}")
+        return match[1] or match[2] or LOOPBACK, int(match[3])
 
 
 class Umask(_Text):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from swiftimgfs.commands.mount import OneLineFormatter
+from swiftimgfs.commands.logs import OneLineFormatter
 
 if TYPE_CHECKING:
     from pathlib import Path

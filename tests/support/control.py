@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swiftimgfs.control.report import Report
+
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -41,3 +44,8 @@ def control_served(path: Path, report: Callable[[], Report]) -> Iterator[None]:
             token.run_sync_soon(scope.cancel)
         thread.join(10)
         assert not thread.is_alive()
+
+
+async def in_thread(blocking: Callable[[], T]) -> T:
+    """Return what `blocking` returns, in a thread."""
+    return await trio.to_thread.run_sync(blocking)  # noqa: TID251  # no pool here
