@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 
 # Each is a module of swiftimgfs.commands, in the order of --help.
-VERBS = ("mount", "check", "verify", "status", "retry", "gc", "demo")
+VERBS = (
+    "mount",
+    "umount",
+    "status",
+    "check",
+    "verify",
+    "set-acls",
+    "retry",
+    "gc",
+    "demo",
+)
 EXIT_INTERRUPTED = 130
 UNWRITABLE = {errno.ENOSPC, errno.EPIPE, errno.EIO}
 
@@ -30,7 +40,8 @@ def build_parser(verb: str = "") -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"swiftimgfs {version}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in (verb,) if verb in VERBS else VERBS:
-        importlib.import_module(f"swiftimgfs.commands.{name}").add_parser(subparsers)
+        module = importlib.import_module(f"swiftimgfs.commands.{name.replace('-', '_')}")
+        module.add_parser(subparsers)
     return parser
 
 

@@ -1,0 +1,72 @@
+"""`swiftimgfs set-acls`: on a directory of a mount and on a SOURCE, with the same result."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from swiftimgfs.store.acls import set_acls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+    from tests.support.mounts import Mounted
+
+pytestmark = pytest.mark.mount
+
+
+@pytest.fixture(params=["mount", "source"])
+def target(request, mount: Mounted, container: str) -> Path | str:
+    return mount.path / container if request.param == "mount" else f"env:{container}"
+
+
+@pytest.fixture
+def command(swift: FaultySwift):
+    def run(*arguments: object, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "swiftimgfs", "set-acls", *map(str, arguments)],
+            env={**os.environ, **swift.swift.environ()},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == status, done
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_all_that_the_driver_sets(command, target, swift, container) -> None:
+    def stored() -> tuple[str, str]:
+        headers = swift.connect().head_container(container)
+        return headers.get("x-container-read", ""), headers.get("x-container-write", "")
+
+    assert json.loads(command(target, "--json")) == {"read": "", "write": ""}
+
+    command(target, "--read-tenants", "a,b", "--write-tenants", "c")
+    assert stored() == ("a:*,b:*", "c:*")
+    shown = command(target)  # only shown
+    assert "a:*,b:*" in shown
+    assert stored() == ("a:*,b:*", "c:*")
+    command(target, "--public")
+    assert stored() == (set_acls(public=True).read, "")
+    told = json.loads(command(target, "--private", "--json"))
+    assert told == {"read": "", "write": ""}
+    assert stored() == ("", "")
+
+
+def test_what_makes_no_sense(command, target, mount, tmp_path) -> None:
+    assert "not a tenant's" in command(target, "--read-tenants", "a:b", status=2)
+    command(target, "--public", "--private", status=2)
+    assert "name a container" in command("env:", "--public", status=2)
+    assert "no container" in command("env:no-such-container", status=1)
+    # A directory that is in no mount is no target.
+    assert "source" in command(tmp_path, status=2)
