@@ -22,6 +22,7 @@ VERBS = (
     "status",
     "check",
     "verify",
+    "refresh",
     "set-acls",
     "retry",
     "gc",

@@ -27,9 +27,9 @@ from rich.progress import (
 from rich.text import Text
 
 from swiftimgfs import errors
+from swiftimgfs.commands.mounted import check_mounted
 from swiftimgfs.commands.source import EXIT_FAILED, give_up, printable
 from swiftimgfs.config.settings import read_own_files
-from swiftimgfs.control.mounts import our_mounts
 from swiftimgfs.verification.plan import Digest
 from swiftimgfs.verification.verifier import JOBS, Report, Verdict, Verifier, failed
 
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; return the exit status."""
     try:
         given = _given_digest(arguments)
-        _check_mounted(arguments.paths)
+        check_mounted(arguments.paths)
         verifier = Verifier(arguments.jobs, _certificates(arguments))
         return _verify(arguments.paths, given, verifier)
     except errors.SwiftImgFsError as failure:
@@ -158,22 +158,6 @@ def _given_digest(arguments: argparse.Namespace) -> Digest | None:
     if problem := digest.problem():
         raise errors.ConfigError(problem)
     return digest
-
-
-def _check_mounted(paths: Sequence[str]) -> None:
-    """Refuse paths that exist elsewhere; one that does not exist is reported with the others.
-
-    Raises:
-        ConfigError: One is in no mount of ours.
-    """
-    devices = {entry.device for entry in our_mounts()}
-    for path in paths:
-        try:
-            device = os.stat(path).st_dev  # noqa: PTH116  # as the other names here
-        except OSError:
-            continue
-        if f"{os.major(device)}:{os.minor(device)}" not in devices:
-            raise errors.ConfigError(f"{path} is not in a mount of swiftimgfs")
 
 
 def _images_in(path: str) -> Iterator[Found]:

@@ -7,6 +7,7 @@ with pyfuse3 3.5.0: `cat` then gets "Transport endpoint is not connected"). The 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -25,6 +26,8 @@ from swiftimgfs.fuse.attributes import (
 )
 from swiftimgfs.fuse.failures import Refusals
 from swiftimgfs.model.attributes import AttributeChanges
+from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.xattrs import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from swiftimgfs.model.files import Opened
     from swiftimgfs.model.filesystem import ImageFilesystem
     from swiftimgfs.model.inodes import Inode
+
+CHANGES_AT_ONCE: Final = 1000  # that the kernel is told of before others get a turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,6 +101,20 @@ class ImageOperations(pyfuse3.Operations):
         return entry_attributes(
             inode, files.size_of(inode), files.stored_bytes_of(inode), self._presentation
         )
+
+    def _tell_gone(self, number: int) -> None:
+        """Have the kernel forget the name of an inode, and tell who watches it (inotify).
+
+        Not before we return: it takes a lock of the directory that a request to us may hold,
+        so a thread of pyfuse3's waits for that.
+        """
+        inode = self._fs.inode(number)
+        if inode.parent is not None and not inode.is_unlinked:
+            # Of a directory that somebody stands in the kernel would not take that it is gone.
+            deleted = number if inode.kind is Kind.FILE else 0
+            pyfuse3.invalidate_entry_async(
+                inode.parent.number, inode.component.encode(), deleted, ignore_enoent=True
+            )
 
     # ── names ──────────────────────────────────────────────────────────────────────────
 
@@ -187,7 +206,11 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Tell what an inode is."""
-        return self._attributes(await self._fs.getattr(inode))
+        try:
+            return self._attributes(await self._fs.getattr(inode))
+        except (errors.NotFoundError, errors.ImageChangedError):
+            self._tell_gone(inode)
+            raise
 
     @replying
     async def setattr(
@@ -210,6 +233,9 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         """Tell the value of an extended attribute."""
+        if name == REFRESH:  # for who may not write here, or on a read-only mount
+            await self._refresh(inode)
+            return b""
         return await self._fs.getxattr(inode, name)
 
     @replying
@@ -222,7 +248,22 @@ class ImageOperations(pyfuse3.Operations):
         self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
         """Set an extended attribute."""
-        await self._fs.setxattr(inode, name, value)
+        if name == REFRESH:
+            await self._refresh(inode)
+        else:
+            await self._fs.setxattr(inode, name, value)
+
+    async def _refresh(self, number: int) -> None:
+        """See what Swift has now, and have the kernel ask for it."""
+        try:
+            changed = await self._fs.refresh(number)
+        except (errors.NotFoundError, errors.ImageChangedError):
+            self._tell_gone(number)
+            raise
+        for count, inode in enumerate(changed, 1):
+            _tell_changed(inode.number)
+            if count % CHANGES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     @replying
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -273,9 +314,7 @@ class ImageOperations(pyfuse3.Operations):
         """Open an image."""
         opened = await self._fs.files.open(self._fs.inode(inode), flags)
         if opened.has_changed:
-            # The kernel was told the size of another version, perhaps a moment ago. Only
-            # the attributes: dropping pages from here could wait for a read of our own.
-            pyfuse3.invalidate_inode(inode, attr_only=True)
+            _tell_changed(inode)  # the kernel knows the size of another version, perhaps
         return _file_info(opened)
 
     @replying
@@ -305,8 +344,12 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """Return bytes, fewer than asked for only at the end."""
-        # pyfuse3 takes any buffer, and a memoryview costs no copy; its stub says bytes.
-        return await self._fs.files.read(fh, off, size)  # type: ignore[return-value]
+        try:
+            # pyfuse3 takes any buffer, and a memoryview costs no copy; its stub says bytes.
+            return await self._fs.files.read(fh, off, size)  # type: ignore[return-value]
+        except errors.ImageChangedError:
+            _tell_changed(self._fs.files.doubt(fh).number)  # and who opens it now sees it
+            raise
 
     @replying
     async def write(self, fh: int, off: int, buf: bytes) -> int:
@@ -328,6 +371,17 @@ class ImageOperations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """Close a handle; nobody hears of an error here."""
         await self._fs.files.release(fh)
+
+
+def _tell_changed(number: int) -> None:
+    """Have the kernel ask again what an inode is.
+
+    Only its attributes: they take no lock. Dropping pages from here could wait for a read of
+    our own; the kernel drops them when the image is opened in another version, as it is told
+    then, or when it sees another size or time.
+    """
+    with contextlib.suppress(FileNotFoundError):  # the kernel does not know it any more
+        pyfuse3.invalidate_inode(number, attr_only=True)
 
 
 def _file_info(opened: Opened) -> pyfuse3.FileInfo:

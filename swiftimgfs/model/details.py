@@ -11,18 +11,19 @@ a directory knows which of its objects are segments.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.records import ImageInfo, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.model.segments import Parts, SegmentRegistry
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ObjectRow
@@ -84,6 +85,12 @@ class ImageDetails:
         """Forget an image that is gone."""
         self._known.pop((path.container, path.name), None)
         self._segments.forget(path.container, path.name)
+
+    def expire(self, directory: StorePath) -> None:
+        """Have the images in a directory, however deep, be asked for again by who wants them."""
+        for (container, name), known in list(self._known.items()):
+            if StorePath(container, name).is_in(directory):
+                self._known[container, name] = _Known(known.info, -math.inf)
 
     async def ask(self, container: str, rows: Iterable[ObjectRow]) -> None:
         """Ask for what the listing cannot tell of these images, side by side."""

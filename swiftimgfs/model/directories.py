@@ -97,6 +97,7 @@ class Directories:
         self._overlay = Overlay()
         self._listings: dict[StorePath, Listing] = {}
         self._loading: dict[StorePath, trio.Event] = {}
+        self._refreshes = 0
         self._started_ns = time.time_ns()
 
     # ── what is there ──────────────────────────────────────────────────────────────────
@@ -113,9 +114,11 @@ class Directories:
         if known is not None and self._is_younger(known, self._options.list_timeout):
             return known
         event = self._loading[path] = trio.Event()
+        refreshes = self._refreshes
         try:
             listing = await (self._load_root() if path.is_root else self._load(path))
-            self._listings[path] = listing
+            if refreshes == self._refreshes:  # else it may be older than what was asked for
+                self._listings[path] = listing
             return listing
         finally:
             del self._loading[path]
@@ -163,6 +166,45 @@ class Directories:
     async def refreshed_image(self, path: StorePath) -> ImageInfo:
         """Return the image at `path` as it is now."""
         return await self._details.refreshed_image(path)
+
+    def expire(self, path: StorePath) -> None:
+        """Have an image be asked for again by whoever wants it next."""
+        self._details.expire(path)
+
+    async def refresh(self, directory: StorePath) -> None:
+        """Have whoever asks next for anything in a directory, however deep, be told by Swift.
+
+        What this mount did there is compared with Swift now, since no listing that lags may
+        hide it, and somebody else may have taken it away again.
+        """
+        self._refreshes += 1
+        for path in [p for p in self._listings if p.is_in(directory) or p == directory.parent]:
+            del self._listings[path]
+        self._details.expire(directory)
+        images, directories = self._overlay.below(directory)
+        with errors.first_failure():
+            async with trio.open_nursery() as nursery:
+                for path in images:
+                    nursery.start_soon(self._confirm_image, path)
+                for path in directories:
+                    nursery.start_soon(self._confirm_directory, path)
+
+    async def _confirm_image(self, path: StorePath) -> None:
+        try:
+            await self.refreshed_image(path)
+        except errors.NotFoundError:
+            self._overlay.forget(path)
+
+    async def _confirm_directory(self, path: StorePath) -> None:
+        try:
+            page = await self._store.list_page(
+                path.container, path.prefix, delimiter="", limit=1
+            )
+        except errors.NotFoundError:
+            self._overlay.forget(path)
+        else:
+            if path.name and not page.rows:
+                self._overlay.forget(path)
 
     async def check_free(self, path: StorePath) -> None:
         """Refuse a name that would make what is stored there part of somebody's image.
@@ -341,6 +383,8 @@ class Directories:
         return hidden
 
     def _overlay_directories(self, path: StorePath, entries: dict[str, Entry]) -> None:
+        listed = {c for c, entry in entries.items() if entry.kind is Kind.DIRECTORY}
+        self._overlay.settle_directories(path, listed)
         for component, exists in self._overlay.directories_of(path):
             if exists:
                 entries.setdefault(component, self._bare_directory(component))

@@ -175,6 +175,12 @@ class OpenFiles:
             image.is_through_manifest = True
             return await image.reader.read(image.layout(), offset, size)
 
+    def doubt(self, number: int) -> Inode:
+        """Return what a handle is open on, and have it looked at when it is opened next."""
+        inode = self._handles[number].image.inode
+        self._versions.doubt(inode)
+        return inode
+
     async def write(self, number: int, offset: int, data: bytes) -> None:
         """Take `data` over; see `ImageWriter.write`."""
         handle = self._handles[number]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from swiftimgfs import errors
 from swiftimgfs.model import xattrs
 from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
@@ -68,12 +69,65 @@ class ImageFilesystem:
     # ── attributes ─────────────────────────────────────────────────────────────────────
 
     async def getattr(self, number: int) -> Inode:
-        """Return an inode, whose image is at most `attr_timeout` old."""
+        """Return an inode, whose image is at most `attr_timeout` old.
+
+        Raises:
+            NotFoundError: Its name is gone.
+            ImageChangedError: The same, and it is open. Who asked by the name is told ENOENT
+                all the same: at ESTALE the kernel looks the name up again (path_lookup(7)).
+        """
         inode = self._inodes[number]
-        is_ours = inode.is_unlinked or self.files.has_writer(inode)
-        if inode.kind is Kind.FILE and not is_ours:
-            inode.see(await self._directories.image(inode.path))
+        if inode.is_doubted:
+            await self._look_for(inode)
+        while inode.kind is Kind.FILE and not self._is_known_here(inode):
+            path = inode.path
+            try:
+                info = await self._directories.image(path)
+            except errors.NotFoundError as exc:
+                if self._is_known_here(inode) or inode.path != path:  # by us, meanwhile
+                    continue
+                if inode.opens:
+                    raise errors.ImageChangedError(f"{exc}: deleted while open") from exc
+                raise
+            if inode.path == path and not self._is_known_here(inode):
+                inode.see(info)
+                break
         return inode
+
+    async def _look_for(self, directory: Inode) -> None:
+        """See whether a directory is there still.
+
+        Raises:
+            NotFoundError: It is not.
+        """
+        if directory.parent is not None and not directory.is_unlinked:
+            entry = await self._view.lookup(directory.parent.path, directory.component)
+            if entry.kind is not Kind.DIRECTORY:
+                raise errors.NotFoundError(f"{directory.path}: is an image now")
+        directory.is_doubted = False
+
+    def _is_known_here(self, inode: Inode) -> bool:
+        """Return whether this mount knows better than Swift what a file is."""
+        return inode.is_unlinked or inode.is_leaving or self.files.has_writer(inode)
+
+    async def refresh(self, number: int) -> list[Inode]:
+        """See what Swift has now of an image, or of all that is in a directory, however deep.
+
+        Returns:
+            The inodes of which the kernel may have been told something older.
+
+        Raises:
+            NotFoundError: The image is gone.
+        """
+        inode = self._inodes[number]
+        if inode.kind is Kind.FILE:
+            self._directories.expire(inode.path)
+            return [await self.getattr(number)]
+        await self._view.refresh(inode.path)
+        below = self._inodes.below(inode)
+        for other in below:
+            other.is_doubted = other.kind is Kind.DIRECTORY
+        return below
 
     async def setattr(
         self, number: int, changes: AttributeChanges, handle: int | None = None

@@ -46,6 +46,8 @@ class Inode:
         lookups: How often the kernel was told of it, and has not said that it forgot.
         opens: Handles that are open on it.
         is_unlinked: Its name is gone; only handles keep it.
+        is_doubted: A directory that somebody else may have removed.
+        is_leaving: This mount is taking its name away at this moment.
         cached_etag: The version of which the kernel may have pages.
         place: Where it is in the store, when that does not follow from its parent's path.
     """
@@ -60,6 +62,8 @@ class Inode:
     lookups: int = 0
     opens: int = 0
     is_unlinked: bool = False
+    is_doubted: bool = False
+    is_leaving: bool = False
     cached_etag: str | None = None
     root: StorePath = field(default_factory=StorePath)
     place: StorePath | None = None
@@ -108,6 +112,10 @@ class InodeTable:
     def find(self, parent: Inode, component: str) -> Inode | None:
         """Return the inode of a name, if the kernel knows it."""
         return self._by_name.get((parent.number, component))
+
+    def below(self, directory: Inode) -> list[Inode]:
+        """Return a directory, and what the kernel knows of what is in it, however deep."""
+        return [inode for inode in self._by_number.values() if _is_in(inode, directory)]
 
     def obtain(
         self, parent: Inode, component: str, kind: Kind, path: StorePath | None = None
@@ -182,6 +190,13 @@ class InodeTable:
         key = (inode.parent.number, inode.component)
         if self._by_name.get(key) is inode:
             del self._by_name[key]
+
+
+def _is_in(inode: Inode, directory: Inode) -> bool:
+    above: Inode | None = inode
+    while above is not None and above is not directory:
+        above = above.parent
+    return above is directory
 
 
 def _place(parent: Inode, component: str, path: StorePath | None) -> StorePath | None:

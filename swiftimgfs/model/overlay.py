@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import ImageInfo, ObjectRow
@@ -30,13 +30,14 @@ class _Changes:
     """Our changes in one directory, by component.
 
     `removed` has when the version that we removed had been stored, in Swift's own time, and
-    `at` when we did what we did to an image, in ours.
+    `at` when we did what we did to an image, in ours; `directories_at` the same of directories.
     """
 
     at: dict[str, float] = field(default_factory=dict)
     images: dict[str, ImageInfo] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     directories: dict[str, bool] = field(default_factory=dict)
+    directories_at: dict[str, float] = field(default_factory=dict)
 
 
 class Overlay:
@@ -71,11 +72,16 @@ class Overlay:
 
     def made_directory(self, path: StorePath) -> None:
         """Note that `path` is a directory, whatever is in it."""
-        self._of(path.parent).directories[path.component] = True
+        self._note_directory(path, exists=True)
 
     def removed_directory(self, path: StorePath) -> None:
         """Note that there is no directory `path` any more."""
-        self._of(path.parent).directories[path.component] = False
+        self._note_directory(path, exists=False)
+
+    def _note_directory(self, path: StorePath, *, exists: bool) -> None:
+        changes = self._of(path.parent)
+        changes.directories[path.component] = exists
+        changes.directories_at[path.component] = self._clock()
 
     def directory(self, path: StorePath) -> bool | None:
         """Return whether we made (True) or removed (False) the directory; None: neither."""
@@ -103,10 +109,39 @@ class Overlay:
         changes = self._recent(directory)
         yield from list(changes.images.items()) if changes else ()
 
+    def settle_directories(self, directory: StorePath, listed: Container[str]) -> None:
+        """Leave directories that we made a while ago, and that are listed, to the listing.
+
+        Somebody else may remove them. One that is not listed is one that we emptied.
+        """
+        changes = self._changes.get(directory)
+        if changes is None:
+            return
+        oldest = self._clock() - LONGEST_LAG
+        for component, exists in list(changes.directories.items()):
+            if exists and component in listed and changes.directories_at[component] < oldest:
+                del changes.directories[component]
+
     def directories_of(self, directory: StorePath) -> Iterator[tuple[str, bool]]:
         """Yield what we made (True) and removed (False) in a directory."""
         changes = self._changes.get(directory)
         yield from list(changes.directories.items()) if changes else ()
+
+    def below(self, directory: StorePath) -> tuple[list[StorePath], list[StorePath]]:
+        """Return what we stored, and which directories we made, in a directory or deeper."""
+        images: list[StorePath] = []
+        directories: list[StorePath] = []
+        for path in [p for p in self._changes if p.is_in(directory)]:
+            images += [path.child(component) for component, _ in self.images_of(path)]
+            directories += [path.child(c) for c, exists in self.directories_of(path) if exists]
+        return images, directories
+
+    def forget(self, path: StorePath) -> None:
+        """Forget what we stored or made of this name: Swift says that it is not there."""
+        changes = self._changes.get(path.parent)
+        if changes is not None:
+            changes.images.pop(path.component, None)
+            changes.directories.pop(path.component, None)
 
     def _recent(self, directory: StorePath) -> _Changes | None:
         """Return the changes in a directory, rid of those that every listing shows by now."""

@@ -54,6 +54,12 @@ class StorePath:
         """The last part of the name."""
         return self.name.rpartition("/")[2] if self.name else self.container
 
+    def is_in(self, directory: StorePath) -> bool:
+        """Whether this is a directory, or anything in it, however deep."""
+        if directory.is_root or self == directory:
+            return True
+        return self.container == directory.container and self.name.startswith(directory.prefix)
+
     def child(self, component: str) -> StorePath:
         """Return the path of `component` in this directory."""
         if self.is_root:

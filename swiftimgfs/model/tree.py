@@ -131,16 +131,19 @@ class Tree:
         if inode.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{path}: is a directory")
         containers = {path.container}
+        inode.is_leaving = True
         try:
             image = await self._resolved(path)
+            await self._files.remove(inode, image)
         except errors.NotFoundError:
             if not self._files.is_being_written(inode):
                 raise
             self._directories.removed(path, None)  # never stored
         else:
-            await self._files.remove(inode, image)
             self._directories.removed(path, image.info)
             containers |= _containers_of(image)
+        finally:
+            inode.is_leaving = False
         self._inodes.unlink(inode)
         await self._leave(inode, containers)
 

@@ -66,6 +66,10 @@ class Versions:
         image = self.current.get(inode)
         return image is not None and image.writer is not None and image.writer.is_dirty
 
+    def doubt(self, inode: Inode) -> None:
+        """Have an image be looked at when it is opened next, however lately that was done."""
+        self._directories.expire(inode.path)
+
     async def refresh(self, inode: Inode) -> bool:
         """Look at the image as it is now; return whether it is another one than before."""
         before = inode.info

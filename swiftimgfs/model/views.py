@@ -80,6 +80,9 @@ class View(Protocol):
     async def listing(self, path: StorePath, /) -> Listing:
         """Return what is in a directory, at most `list_timeout` old."""
 
+    async def refresh(self, path: StorePath, /) -> None:
+        """Have whoever asks next for anything in a directory be told by Swift."""
+
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where an entry that was looked up or listed is."""
 
@@ -118,6 +121,10 @@ class RawView:
     async def listing(self, path: StorePath, /) -> Listing:
         """Return what is in a directory, at most `list_timeout` old."""
         return await self._directories.listing(path)
+
+    async def refresh(self, path: StorePath, /) -> None:
+        """Have whoever asks next for anything in a directory be told by Swift."""
+        await self._directories.refresh(path)
 
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where the parent's path leads."""
@@ -205,6 +212,11 @@ class ImagesView:
                 ):
                     merged.entries[component] = entry
         return merged
+
+    async def refresh(self, _path: StorePath, /) -> None:
+        """Have whoever asks next for anything be told by Swift: the root has all containers."""
+        self._names.clear()
+        await self._directories.refresh(ACCOUNT)
 
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where an image is; where it will be, when it is not in Swift yet."""

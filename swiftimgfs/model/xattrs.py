@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from swiftimgfs.store.image_store import ImageStore
 
 NAMESPACE = "user."
+REFRESH = b"user.swift.refresh"  # not kept: a request to see what Swift has now
 LARGEST_VALUE = 65_000  # Linux's XATTR_SIZE_MAX is 65,536
 # For `swiftimgfs verify`, and not listed: the segments in pages, because those of hundreds are
 # more than a value can hold, and whether segment number N is a manifest itself.

@@ -131,3 +131,29 @@ def test_changes_in_one_directory_do_not_show_in_another(overlay):
 
     assert list(overlay.images_of(StorePath("c"))) == []
     assert overlay.settle(StorePath("c"), "gone", OLD_ROW)
+
+
+def test_a_directory_that_we_made_is_left_to_listings_that_show_it():
+    now = [0.0]
+    overlay = Overlay(lambda: now[0])
+    overlay.made_directory(PATH)
+
+    overlay.settle_directories(DIRECTORY, {"image"})
+    young = overlay.directory(PATH)
+    now[0] = 61.0
+    overlay.settle_directories(DIRECTORY, set())
+    emptied = overlay.directory(PATH)
+    overlay.settle_directories(DIRECTORY, {"image"})
+
+    assert (young, emptied, overlay.directory(PATH)) == (True, True, None)
+
+
+def test_what_we_did_below_a_directory_is_found_and_can_be_forgotten(overlay):
+    overlay.stored(PATH, OURS)
+    overlay.made_directory(DIRECTORY)
+    overlay.made_directory(StorePath("other"))
+
+    assert overlay.below(StorePath("c")) == ([PATH], [DIRECTORY])
+    assert overlay.below(StorePath())[1] == [DIRECTORY, StorePath("other")]
+    overlay.forget(PATH)
+    assert overlay.below(DIRECTORY) == ([], [])
