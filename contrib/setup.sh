@@ -87,6 +87,7 @@ check_build_packages() {
 # What the tests use beside that.
 check_test_packages() {
   have fio || install_packages fio
+  have gio || install_packages libglib2.0-bin
 }
 
 # The servers and peers of contrib/benchmark. An nginx that comes with this shall not stay on

@@ -30,7 +30,7 @@ from swiftimgfs.model.directories import Directories
 from swiftimgfs.model.files import OpenFiles
 from swiftimgfs.model.filesystem import ImageFilesystem
 from swiftimgfs.model.inodes import InodeTable
-from swiftimgfs.model.usage import AccountUsage
+from swiftimgfs.model.usage import StoreUsage
 from swiftimgfs.model.views import view_of
 from swiftimgfs.reading.block_cache import BlockCache
 from swiftimgfs.reading.disk_cache import DiskCache
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from swiftimgfs.config.load import Config, StoreConfig
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.reading.chunks import RangeStore
-    from swiftimgfs.store.records import AccountInfo
     from swiftimgfs.writing.state_directory import Session
 
 log = logging.getLogger(__name__)
@@ -146,7 +145,9 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
         async with trio.open_nursery() as service, contextlib.AsyncExitStack() as stack:
             fetcher = build_fetcher(config, pool, store, service)
             writing = write_parts(config, pool, store, fetcher, service, session)
-            filesystem = build_filesystem(config, store, account, writing, fetcher)
+            usage = StoreUsage(store, service, account, source.root)
+            await usage.learn_containers()
+            filesystem = build_filesystem(config, store, usage, writing, fetcher)
             operations = ImageOperations(filesystem, config.presentation)
             place = config.mountpoint.resolve()  # later that would be a request to ourselves
             reporter = Reporter(
@@ -276,7 +277,7 @@ def build_fetcher(
 def build_filesystem(
     config: Config,
     store: ImageStore,
-    account: AccountInfo,
+    usage: StoreUsage,
     writing: WriteParts,
     fetcher: Fetcher,
 ) -> ImageFilesystem:
@@ -284,7 +285,6 @@ def build_filesystem(
     inodes = InodeTable(config.store.source.root)
     directories = Directories(store, config.freshness)
     files = OpenFiles(store, directories, inodes, fetcher, writing)
-    usage = AccountUsage(store, writing.nursery, account)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(
         store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # What tools should read and write at a time; the kernel's largest request.
 PREFERRED_IO = 1024 * 1024
 BLOCK = 512  # what st_blocks counts, whatever st_blksize says
+FRAGMENT = 4096  # what statvfs counts in: with larger ones a small quota would be none
 LONGEST_NAME = 255
 
 
@@ -60,12 +61,15 @@ def entry_attributes(
 
 
 def statvfs_data(usage: Usage) -> pyfuse3.StatvfsData:
-    """Return how full the account is as the kernel wants it."""
+    """Return how full the store is as the kernel wants it."""
     data = pyfuse3.StatvfsData()
-    data.f_bsize = data.f_frsize = PREFERRED_IO
-    data.f_blocks = usage.total // PREFERRED_IO
-    data.f_bfree = data.f_bavail = usage.free // PREFERRED_IO
-    data.f_files = data.f_ffree = data.f_favail = 0  # Swift has no limit to tell
+    data.f_bsize = PREFERRED_IO
+    data.f_frsize = FRAGMENT
+    free = usage.free // FRAGMENT
+    data.f_blocks = -(-usage.used // FRAGMENT) + free
+    data.f_bfree = data.f_bavail = free
+    data.f_files = usage.objects + usage.free_objects
+    data.f_ffree = data.f_favail = usage.free_objects
     data.f_namemax = LONGEST_NAME
     return data
 

@@ -227,7 +227,7 @@ class ImageOperations(pyfuse3.Operations):
 
     @replying
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
-        """Tell how full the account is."""
+        """Tell how full the store is."""
         return statvfs_data(self._fs.statfs())
 
     @replying

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.files import OpenFiles
     from swiftimgfs.model.inodes import Inode, InodeTable
-    from swiftimgfs.model.usage import AccountUsage, Usage
+    from swiftimgfs.model.usage import StoreUsage, Usage
     from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore
 
@@ -39,7 +39,7 @@ class ImageFilesystem:
         directories: Directories,
         inodes: InodeTable,
         files: OpenFiles,
-        usage: AccountUsage,
+        usage: StoreUsage,
         view: View,
         *,
         admin_tenants: tuple[str, ...] = (),
@@ -63,7 +63,7 @@ class ImageFilesystem:
         self._inodes.forget(number, lookups)
 
     def statfs(self) -> Usage:
-        """Return how full the account is, from memory."""
+        """Return how full the store is, from memory."""
         return self._usage.now()
 
     # ── attributes ─────────────────────────────────────────────────────────────────────

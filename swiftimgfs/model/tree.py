@@ -299,7 +299,12 @@ def _is_at(image: StoredImage | None, path: StorePath) -> bool:
 
 
 def see_entry(inode: Inode, entry: Entry) -> None:
-    """Take over what a listing or a lookup says of an inode."""
+    """Take over what a listing or a lookup says of an inode.
+
+    A listing has directories without what is stored with them: what was known stays.
+    """
+    if entry.kind is Kind.DIRECTORY and entry.info is None and inode.metadata:
+        return
     inode.info = entry.info
     inode.mtime_ns = entry.mtime_ns
     inode.metadata = entry.metadata

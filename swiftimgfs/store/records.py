@@ -53,12 +53,13 @@ class Manifest(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class AccountInfo:
-    """What HEAD of the account says; `quota` in bytes, None without one."""
+    """What HEAD of the account says; quotas in bytes and objects, None without one."""
 
     bytes_used: int
     container_count: int
     object_count: int
     quota: int | None
+    object_quota: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,16 @@ class ContainerInfo:
     write_acl: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
     keeps_versions: bool = False
+
+    @property
+    def quota(self) -> int | None:
+        """Bytes that may be stored in it; None when nothing limits that."""
+        return _quota(self.metadata.get("quota-bytes", ""))
+
+    @property
+    def object_quota(self) -> int | None:
+        """Objects that may be in it; None when nothing limits that."""
+        return _quota(self.metadata.get("quota-count", ""))
 
     @property
     def is_our_segment_container(self) -> bool:
@@ -219,15 +230,19 @@ def _metadata(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
 
 def account_info(headers: Mapping[str, str]) -> AccountInfo:
     """Return what an account's headers say."""
-    quota = headers.get("x-account-meta-quota-bytes") or headers.get(
-        "x-account-quota-bytes", ""
-    )
+    older = headers.get("x-account-meta-quota-bytes", "")
     return AccountInfo(
         bytes_used=int(headers.get("x-account-bytes-used", 0)),
         container_count=int(headers.get("x-account-container-count", 0)),
         object_count=int(headers.get("x-account-object-count", 0)),
-        quota=int(quota) if quota.isdigit() else None,
+        quota=_quota(headers.get("x-account-quota-bytes") or older),
+        object_quota=_quota(headers.get("x-account-quota-count", "")),
     )
+
+
+def _quota(text: str) -> int | None:
+    """Return a quota; what is no number limits nothing (Swift, `account_quotas`)."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def container_row(row: Mapping[str, Any]) -> ContainerRow:
