@@ -76,7 +76,7 @@ def believing(trusting: Mounted, container: str) -> Path:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Callable[[], dict[str, int]]]:
     """Have another process open an image; yield what it is told by fstat and read later."""
-    command = [sys.executable, "-c", FSTAT_AND_READ, path]
+    command = [sys.executable, "-c", FSTAT_AND_READ, str(path)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as reader:
