@@ -86,8 +86,11 @@ check_build_packages() {
 
 # What the tests use beside that.
 check_test_packages() {
-  have fio || install_packages fio
-  have gio || install_packages libglib2.0-bin
+  local -a missing=()
+  have fio || missing+=(fio)
+  have gio || missing+=(libglib2.0-bin)
+  have systemd-analyze || missing+=(systemd) # to look at units: nothing of it is started
+  ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
 # The servers and peers of contrib/benchmark. An nginx that comes with this shall not stay on

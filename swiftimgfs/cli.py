@@ -11,6 +11,9 @@ import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from swiftimgfs.credentials import take_up_credentials
+from swiftimgfs.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,6 +31,7 @@ VERBS = (
     "gc",
     "demo",
 )
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 UNWRITABLE = {errno.ENOSPC, errno.EPIPE, errno.EIO}
 
@@ -54,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parsed = build_parser(given[0] if given else "").parse_args(given)
     try:
+        take_up_credentials(os.environ)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
+    except ConfigError as failure:
+        print(f"swiftimgfs: {failure}", file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as exc:

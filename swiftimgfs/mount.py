@@ -9,11 +9,9 @@ directory makes a mirroring job delete everything.
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import logging
 import os
-import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -32,6 +30,8 @@ from swiftimgfs.model.filesystem import ImageFilesystem
 from swiftimgfs.model.inodes import InodeTable
 from swiftimgfs.model.usage import StoreUsage
 from swiftimgfs.model.views import view_of
+from swiftimgfs.mountpoint import check_host, check_mountpoint
+from swiftimgfs.notify import ServiceManager
 from swiftimgfs.reading.block_cache import BlockCache
 from swiftimgfs.reading.disk_cache import DiskCache
 from swiftimgfs.reading.disk_reads import DiskFirstStore
@@ -88,51 +88,18 @@ def run_mount(config: Config, ready: Callable[[str], None]) -> None:
         trio.run(_mount, config, ready)
 
 
-def check_host() -> None:
-    """Refuse to go on where FUSE is missing."""
-    if not os.path.exists("/dev/fuse"):  # noqa: PTH110  # no Path for one look
-        raise errors.MountError("no /dev/fuse here: load the fuse module, or allow the device")
-    if shutil.which("fusermount3") is None:
-        raise errors.MountError("no fusermount3 on PATH: install the package fuse3")
-
-
-def check_mountpoint(mountpoint: Path) -> None:
-    """Refuse a mount point that is missing, no directory, in use, dead or not empty.
-
-    Raises:
-        MountError: It is, and says which.
-    """
-    try:
-        is_empty = not any(mountpoint.iterdir())
-    except FileNotFoundError:
-        raise errors.MountError(f"mount point {mountpoint} does not exist") from None
-    except NotADirectoryError:
-        raise errors.MountError(f"mount point {mountpoint} is not a directory") from None
-    except OSError as exc:
-        if exc.errno in {errno.ENOTCONN, errno.ECONNABORTED}:
-            raise errors.MountError(
-                f"mount point {mountpoint} is a dead mount: free it with"
-                f" fusermount3 -uz {mountpoint}"
-            ) from None
-        raise errors.MountError(f"mount point {mountpoint}: {exc.strerror}") from None
-    if os.path.ismount(mountpoint):
-        raise errors.MountError(
-            f"mount point {mountpoint} is in use: something is mounted there"
-        )
-    if not is_empty:
-        raise errors.MountError(f"mount point {mountpoint} is not empty")
-
-
 async def _mount(config: Config, ready: Callable[[str], None]) -> None:
     pool = make_pool(config.store)
     try:
-        await _serve(config, pool, ready)
+        await _serve(config, pool, ready, ServiceManager.of_environment(os.environ))
     finally:
         with trio.move_on_after(LEAVING_SECONDS, shield=True):
             await pool.aclose()
 
 
-async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], None]) -> None:
+async def _serve(
+    config: Config, pool: ConnectionPool, ready: Callable[[str], None], manager: ServiceManager
+) -> None:
     store = ImageStore(pool, config.store.source.reference)
     account = await store.connect()
     source = config.store.source
@@ -163,7 +130,7 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             service.start_soon(let_look, config, place, reporter)
             service.start_soon(keep_log_current)
             service.start_soon(_raise_read_ahead, operations, place)
-            service.start_soon(_terminate_on, signals, filesystem, service)
+            service.start_soon(_terminate_on, signals, filesystem, service, manager)
             if session is not None:
                 keep_freed_memory(config.writing.memory_limit)
                 service.start_soon(give_back_when_idle, writing.budget, pool.compute)
@@ -171,6 +138,11 @@ async def _serve(config: Config, pool: ConnectionPool, ready: Callable[[str], No
             try:
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
+                service.start_soon(
+                    manager.attend,
+                    f"{source} at {config.mountpoint}",
+                    filesystem.files.being_committed,
+                )
                 if session is not None:
                     recovery = recovery_of(config, pool, session, Resumption(writing, fetcher))
                     service.start_soon(recovery.run)
@@ -328,6 +300,7 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     options = {f"fsname={name}", "subtype=swiftimgfs", "default_permissions"}
     options |= {"ro"} if config.is_read_only else set()
     options |= {"allow_other"} if config.is_for_all else set()
+    options |= {"noexec"} if config.is_without_programs else set()
     try:
         pyfuse3.init(operations, str(config.mountpoint), options)
     except RuntimeError as exc:
@@ -352,7 +325,10 @@ async def _raise_read_ahead(operations: ImageOperations, mountpoint: Path) -> No
 
 
 async def _terminate_on(
-    signals: AsyncIterator[int], filesystem: ImageFilesystem, service: trio.Nursery
+    signals: AsyncIterator[int],
+    filesystem: ImageFilesystem,
+    service: trio.Nursery,
+    manager: ServiceManager,
 ) -> None:
     """Unmount at the first signal, when what somebody waits for is stored; at the second now.
 
@@ -366,6 +342,7 @@ async def _terminate_on(
             service.cancel_scope.cancel()
             return
         log.info("unmounting signal=%s", name)
+        manager.tell_stopping()
         service.start_soon(_show_what_is_waited_for, filesystem)
         pyfuse3.terminate()
         is_leaving = True

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.demo.images import GLANCE_ID, DemoImagesError, make_images, store_images
 from swiftimgfs.demo.swift_process import EmbeddedSwift, EmbeddedSwiftError
-from swiftimgfs.mount import check_host, check_mountpoint
 from swiftimgfs.mount_process import MountProcess, start_mount
+from swiftimgfs.mountpoint import check_host, check_mountpoint
 
 if TYPE_CHECKING:
     import argparse

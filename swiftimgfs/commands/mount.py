@@ -21,7 +21,7 @@ from swiftimgfs.commands.source import (
 )
 from swiftimgfs.config.documentation import options_help
 from swiftimgfs.config.load import Config, load_config
-from swiftimgfs.mount import check_host, check_mountpoint, run_mount
+from swiftimgfs.mount import run_mount
 from swiftimgfs.mount_process import (
     READY,
     READY_FD_VARIABLE,
@@ -29,6 +29,7 @@ from swiftimgfs.mount_process import (
     start_mount,
     tell_parent,
 )
+from swiftimgfs.mountpoint import check_host, check_mountpoint, free_dead_mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,11 @@ def add_parser(
     parser.add_argument("mountpoint", metavar="MOUNTPOINT")
     add_option_arguments(parser)
     parser.add_argument("--foreground", "-f", action="store_true", help="stay until unmounted")
+    parser.add_argument(
+        "--replace-dead",
+        action="store_true",
+        help="unmount first what a mount that was killed has left at MOUNTPOINT",
+    )
     parser.add_argument("--debug", action="store_true", help="the same as --log-level debug")
     for name in ("log_level", "log_format"):
         parser.add_argument(
@@ -87,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.source, arguments.mountpoint, arguments.options, arguments.config_file
         )
         environ = with_key(config.store.source, os.environ)
+        if arguments.replace_dead:
+            free_dead_mount(config.mountpoint)
         if arguments.foreground:
             os.environ.update(environ)
             return _run_here(config, is_debug=arguments.debug)

@@ -66,6 +66,7 @@ class Config:
     mountpoint: Path
     is_read_only: bool
     is_for_all: bool
+    is_without_programs: bool
     cache_limit: int
     cache_dir: Path | None
     cache_size: int
@@ -140,6 +141,7 @@ def load_config(
         mountpoint=Path(mountpoint).absolute(),
         is_read_only=settings["ro"],
         is_for_all=settings["allow_other"],
+        is_without_programs=settings["noexec"],
         cache_limit=memory - memory // PROGRAM_SHARE,
         cache_dir=_cache_dir(settings, Path(mountpoint).absolute()),
         cache_size=settings["cache_size"],

@@ -148,6 +148,7 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     _flag("last_writer_wins", "Replace images that others changed meanwhile."),
     _flag("ro", "Mount read-only."),
     _flag("allow_other", "Let other users in."),
+    _flag("noexec", "Let nobody run programs that are in the mount."),
     _option(
         "uid", Number(0, LARGEST_ID), "Owner of what has none stored.", unset="the caller's"
     ),

@@ -1,0 +1,76 @@
+"""Whether something can be mounted here, and what a dead mount leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Final
+
+from swiftimgfs import errors
+from swiftimgfs.control.mounts import mount_at, resolved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEAD: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+
+
+def check_host() -> None:
+    """Refuse to go on where FUSE is missing."""
+    if not os.path.exists("/dev/fuse"):  # noqa: PTH110  # no Path for one look
+        raise errors.MountError("no /dev/fuse here: load the fuse module, or allow the device")
+    if shutil.which("fusermount3") is None:
+        raise errors.MountError("no fusermount3 on PATH: install the package fuse3")
+
+
+def check_mountpoint(mountpoint: Path) -> None:
+    """Refuse a mount point that is missing, no directory, in use, dead or not empty.
+
+    Raises:
+        MountError: It is, and says which.
+    """
+    try:
+        is_empty = not any(mountpoint.iterdir())
+    except FileNotFoundError:
+        raise errors.MountError(f"mount point {mountpoint} does not exist") from None
+    except NotADirectoryError:
+        raise errors.MountError(f"mount point {mountpoint} is not a directory") from None
+    except OSError as exc:
+        if exc.errno in DEAD:
+            raise errors.MountError(
+                f"mount point {mountpoint} is a dead mount: free it with"
+                f" fusermount3 -uz {mountpoint}"
+            ) from None
+        raise errors.MountError(f"mount point {mountpoint}: {exc.strerror}") from None
+    if os.path.ismount(mountpoint):
+        raise errors.MountError(
+            f"mount point {mountpoint} is in use: something is mounted there"
+        )
+    if not is_empty:
+        raise errors.MountError(f"mount point {mountpoint} is not empty")
+
+
+def free_dead_mount(mountpoint: Path) -> None:
+    """Unmount what a mount of ours that died has left at a place; else do nothing.
+
+    Raises:
+        MountError: It cannot be unmounted.
+    """
+    try:
+        mountpoint.stat()
+    except OSError as exc:
+        if exc.errno not in DEAD or mount_at(resolved(mountpoint)) is None:
+            return
+    else:
+        return
+    done = subprocess.run(
+        ["fusermount3", "-uz", "--", str(mountpoint)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = " ".join(done.stderr.split())
+        raise errors.MountError(f"cannot free the dead mount at {mountpoint}: {reason}")
