@@ -27,12 +27,18 @@ from swiftimgfs.commands.source import (
 )
 from swiftimgfs.config.load import load_config, state_directory
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
-from swiftimgfs.mount import build_fetcher, make_pool, open_session, write_parts
+from swiftimgfs.mount import (
+    build_fetcher,
+    make_pool,
+    open_session,
+    recovery_of,
+    write_parts,
+)
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.writing.journal import Journal, errno_name_of
 from swiftimgfs.writing.recovery import forget
 from swiftimgfs.writing.resumption import Resumption
-from swiftimgfs.writing.state_directory import Damaged, Found, StateDirectory
+from swiftimgfs.writing.state_directory import KEPT, Damaged, Found, StateDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,7 +122,8 @@ def _chosen(arguments: argparse.Namespace) -> list[Found]:
     settings = Settings.of(
         read_own_files(arguments.config_file), parse_options(arguments.options)
     )
-    kept = list(StateDirectory(state_directory(settings)).kept_uploads())
+    state = StateDirectory(state_directory(settings))
+    kept = [*state.kept_uploads(), *state.left_uploads()]
     for damaged in (upload for upload in kept if isinstance(upload, Damaged)):
         line = f"damaged journal {damaged.path}: {damaged.reason}"
         print(f"swiftimgfs: warning: {printable(line)}", file=sys.stderr)  # noqa: T201
@@ -194,9 +201,13 @@ async def _send_all(
                 fetcher = build_fetcher(config, pool, store, nursery)
                 parts = write_parts(config, pool, store, fetcher, nursery, session)
                 resumption = Resumption(parts, fetcher)
+                if any(upload.path.parent.name != KEPT for upload in uploads):
+                    recovery = recovery_of(config, pool, session, resumption)
+                    _say("somebody died while he sent them: asking Swift what came true")
+                    await recovery.run(only_kept=True)
                 sender = _Sender(session, Journal(session, pool.compute), resumption)
                 act = sender.forget if is_forgetting else sender.send
-                results = [await act(upload.record.token) for upload in uploads]
+                results = [await act(upload.record) for upload in uploads]
                 nursery.cancel_scope.cancel()
     return results
 
@@ -216,9 +227,12 @@ class _Sender:
         self._journal: Final = journal
         self._resumption: Final = resumption
 
-    async def send(self, token: str) -> bool:
+    async def send(self, record: UploadRecord) -> bool:
         """Send an upload; return whether it is stored."""
-        found = self._taken(token)
+        if not self._session.state.has_upload(record.token):
+            _say(f"stored: {record.image}")  # by who was at it, as recovery has found
+            return True
+        found = self._taken(record.token)
         if found is None:
             return False
         entry = self._journal.resume(found.path, found.record)
@@ -235,9 +249,9 @@ class _Sender:
         _say(f"stored: {found.record.image}")
         return True
 
-    async def forget(self, token: str) -> bool:
+    async def forget(self, record: UploadRecord) -> bool:
         """Delete an upload, here and in Swift; return whether that worked."""
-        found = self._taken(token)
+        found = self._taken(record.token)
         if found is None:
             return False
         try:

@@ -78,7 +78,9 @@ class Committer:
                 uploader.container, uploader.name, payload, headers, is_new=self._must_be_new
             )
         except (errors.ExistsError, errors.StoreUnavailableError) as failure:
-            info = await self._ours_after_all(await store.md5_of(payload), failure)
+            md5 = await store.md5_of(payload)
+            await self._announce(md5, ())  # it may be stored: who tries again must know it
+            info = await self._ours_after_all(md5, failure)
         return await self._done(StoredImage(info, Layout([(info.size, whole_object(info))])))
 
     async def put_large(

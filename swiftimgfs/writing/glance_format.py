@@ -188,11 +188,14 @@ class GlanceFormat:
 
         The claim is an empty first segment, which the real one replaces. Of two that come at
         once Swift may let both pass: the later one stays, and the other one finds it there.
-        It is noted when it is ours and not before: somebody else's must never be deleted.
+        It is noted as stored when it is ours and not before: somebody else's must never be
+        deleted. Until then it is noted as what Swift has to be asked about.
         """
         name = segment_name(prefix, 1)
-        token = (await self._uploader.entry()).token
+        entry = await self._uploader.entry()
+        token = entry.token
         claim = headers_of({CLAIM: token})
+        await entry.claiming(container, name)
         with contextlib.suppress(errors.ExistsError):  # perhaps ours, whose answer was lost
             await self._store.put_object(container, name, b"", claim, is_new=True)
             await trio.sleep(CLAIM_SECONDS)

@@ -46,6 +46,10 @@ class JournalEntry(Protocol):
         """Note that an object is about to be made; on disk when this returns."""
         ...
 
+    async def claiming(self, container: str, name: str) -> None:
+        """Note that an object is this entry's if its metadata has the token; on disk then."""
+        ...
+
     def renamed(self, container: str, name: str) -> None:
         """Note that the image will be committed under another name."""
         ...
@@ -117,6 +121,9 @@ class NoJournalEntry:
         """Do nothing."""
 
     async def uploading(self, container: str, name: str, size: int = 0) -> None:
+        """Do nothing."""
+
+    async def claiming(self, container: str, name: str) -> None:
         """Do nothing."""
 
     def renamed(self, container: str, name: str) -> None:

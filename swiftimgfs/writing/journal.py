@@ -147,6 +147,11 @@ class JournalEntry:
         if not is_known and not self.record.is_placed(container, name):
             await self._note(objects=(*self.record.objects, (container, name)))
 
+    async def claiming(self, container: str, name: str) -> None:
+        """Note that an object may be of this upload: if its metadata has the token."""
+        if self.record.claim != (container, name):
+            await self._note(claim=(container, name))
+
     def renamed(self, container: str, name: str) -> None:
         """Have the image committed under another name; written with the next note."""
         self._change(container=container, name=name)

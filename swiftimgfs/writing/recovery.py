@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -31,8 +31,10 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.writing.claims import Claims, read_claims
 from swiftimgfs.writing.deletion import delete_objects
+from swiftimgfs.writing.glance_format import CLAIM
 from swiftimgfs.writing.journal import Journal, errno_name_of, on_disk
 from swiftimgfs.writing.resumption import uploaded_objects
+from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.state_directory import (
     Damaged,
     Found,
@@ -42,9 +44,9 @@ from swiftimgfs.writing.state_directory import (
 from swiftimgfs.writing.upload_record import Attempt, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection
 
-    from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.writing.journal import Compute, JournalEntry
     from swiftimgfs.writing.state_directory import Session, StateDirectory
     from swiftimgfs.writing.upload_record import ObjectName, UploadRecord
@@ -54,61 +56,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 4  # uploads that are looked after; those that wait do not count
-LOOKS: Final = 3  # at an image that changes while it is looked at
 STRANGERS_AFTER: Final = 300.0  # seconds; clocks differ, and a PUT is tried again
 OLD_IMAGE: Final = "the image is as it was before"
 NEW_IMAGE: Final = "the image was stored"
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What Swift has of an upload.
-
-    Attributes:
-        image: What has the image's name now; None when nothing has.
-        uploaded: What the upload stored, as far as it is still there.
-        oldest_ns: When the first of that was stored; 0 when that is not known.
-    """
-
-    image: StoredImage | None
-    uploaded: frozenset[ObjectName]
-    oldest_ns: int = 0
-
-    def not_named(self, objects: Iterable[ObjectName]) -> set[ObjectName]:
-        """Return those of `objects` that are neither the image nor what it is made of.
-
-        Of a DLO that is whatever is below its prefix, listed already or not.
-        """
-        if self.image is None:
-            return set(objects)
-        info = self.image.info
-        rest = set(objects).difference(self.image.parts, [(info.container, info.name)])
-        if info.dlo is not None:
-            where, prefix = info.dlo
-            rest = {(c, n) for c, n in rest if c != where or not n.startswith(prefix)}
-        return rest
-
-    def stored_attempt(self, record: UploadRecord) -> Attempt | None:
-        """Return the commit that made the image what it is, if it was one of the upload's.
-
-        The same bytes have the same etag, whoever stored them: an image in segments is of
-        this upload only if it names something of it.
-        """
-        if self.image is None:
-            return None
-        is_named = not self.uploaded or not self.uploaded.isdisjoint(self.image.parts)
-        for attempt in reversed(record.attempts):
-            if attempt.etag == self.image.info.etag and is_named:
-                return attempt
-        return None
-
-    def is_final(self, record: UploadRecord) -> bool:
-        """Return whether nothing that is still on its way in Swift can change this."""
-        if record.state is State.COMMITTED:
-            # While a manifest is there that was to be deleted, its DELETE may still come.
-            return len(self.not_named(record.replaced)) == len(set(record.replaced))
-        stored = self.stored_attempt(record)
-        return stored is not None and stored == record.attempts[-1]
 
 
 class Recovery:
@@ -144,15 +94,19 @@ class Recovery:
         self._send_again: Final = send_again
         self._turns = trio.Semaphore(AT_ONCE)
 
-    async def run(self) -> None:
-        """Return after everything is done that can be done; failures are in the log."""
+    async def run(self, *, only_kept: bool = False) -> None:
+        """Return after everything is done that can be done; failures are in the log.
+
+        With `only_kept` that is done of which there are bytes here, and the rest is left.
+        """
         sessions: list[Session] = []
         await self._compute(lambda: sessions.extend(self._state.take_over(self._account)))
         try:
             async with trio.open_nursery() as nursery:
                 for session in sessions:
                     for found in session.uploads():
-                        nursery.start_soon(self._recover, session, found)
+                        if not only_kept or (isinstance(found, Found) and found.has_bytes):
+                            nursery.start_soon(self._recover, session, found)
         finally:
             for session in sessions:
                 session.close()
@@ -283,6 +237,7 @@ class Recovery:
             for container, prefix in record.places:
                 uploaded |= await self._listed(container, prefix)
             uploaded |= await self._known_by_name(found)
+            uploaded |= await self._claimed(record)
             image = await image_now(self._newest, record.container, record.name)
             return Sight(image, frozenset(uploaded), min(uploaded.values(), default=0))
 
@@ -299,6 +254,17 @@ class Recovery:
             there |= await self._listed(container, prefix)
         return {n: when for n, when in there.items() if n in names and when <= latest_ns}
 
+    async def _claimed(self, record: UploadRecord) -> dict[ObjectName, int]:
+        """Return the claim of the upload, if the object with its name is that."""
+        if record.claim is None:
+            return {}
+        try:
+            info = await self._newest.head_image(*record.claim)
+        except errors.NotFoundError:
+            return {}
+        is_ours = info.metadata.get(CLAIM) == record.token
+        return {record.claim: info.last_modified_ns} if is_ours else {}
+
     async def _listed(self, container: str, prefix: str) -> dict[ObjectName, int]:
         try:
             rows = await self._newest.list_all(container, prefix)
@@ -312,32 +278,6 @@ def _stored(record: UploadRecord, sight: Sight) -> Attempt | None:
     if record.state is State.COMMITTED:
         return record.attempts[-1] if record.attempts else Attempt("")
     return sight.stored_attempt(record)
-
-
-async def image_now(store: ImageStore, container: str, name: str) -> StoredImage | None:
-    """Return what has a name, with all that it names; None when nothing has it.
-
-    Raises:
-        ForbiddenError: It is not for us to see what it names.
-        SwiftImgFsError: It cannot be known.
-    """
-    for look in range(1, LOOKS + 1):
-        try:
-            info = await store.head_image(container, name)
-        except errors.NotFoundError:
-            return None
-        try:
-            image = await store.resolve(info)
-        except errors.ImageChangedError:
-            if look == LOOKS:
-                raise
-            continue
-        if info.manifest is not None and not image.parts and image.layout.size:
-            raise errors.ForbiddenError(
-                f"{container}/{name}: its manifest is not for us to see"
-            )
-        return image
-    raise AssertionError  # the last look returns or raises
 
 
 async def forget(store: ImageStore, record: UploadRecord) -> int:

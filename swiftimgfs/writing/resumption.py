@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from swiftimgfs.reading.fetcher import Fetcher
-    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.writing.commit import Committed
     from swiftimgfs.writing.deletion import ObjectName
     from swiftimgfs.writing.journal import JournalEntry
@@ -46,11 +47,12 @@ class Resumption:
         record = found.record
         if record.recipe is None:
             raise errors.HostDiskError(f"{record.image}: the journal has no recipe for it")
+        base = await self._base_of(record)
         reader = ImageReader(self._fetcher)
         try:
             with _damage_told(record.image):
-                writer = await ImageWriter.resumed(
-                    self._parts, record.recipe, found.spool, entry, reader
+                writer = ImageWriter.resumed(
+                    self._parts, record.recipe, found.spool, entry, reader, base
                 )
             committed = await writer.commit()
         finally:
@@ -59,6 +61,26 @@ class Resumption:
         if committed is not None:
             replaced += await self._left_over(record, committed)
         await self._parts.garbage.discard(replaced, entry)
+
+    async def _base_of(self, record: UploadRecord) -> StoredImage | None:
+        """Return what has the image's name: what had it when it was written, or our own.
+
+        Of a commit whose answers were all lost Swift may have done the work. It is then made
+        once more, over itself: its segments are there, and nothing else tells whether what
+        was kept is what was sent.
+        """
+        base = await image_now(self.store.newest(), record.container, record.name)
+        if base is None or self._parts.options.last_writer_wins:
+            return base
+        with _damage_told(record.image):
+            is_the_same = base.info.etag == (record.recipe or {})["base_etag"]
+        if not is_the_same:
+            uploaded = frozenset(await uploaded_objects(self.store, record))
+            if Sight(base, uploaded).stored_attempt(record) is None:
+                raise errors.ImageChangedError(
+                    f"{record.image}: changed by somebody else since"
+                )
+        return base
 
     async def _left_over(self, record: UploadRecord, committed: Committed) -> list[ObjectName]:
         """Return what the upload had stored before, and the image does not name."""

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 SYSTEM_DIRECTORY: Final = Path("/var/lib/swiftimgfs")
 PRIVATE: Final = 0o700
 LOCK: Final = "lock"
+KEPT: Final = "kept"
 JOURNAL: Final = "journal"
 SPOOL: Final = "spool"
 PROGRESS: Final = "progress"
@@ -79,6 +80,11 @@ class Found:
     noted: float = 0.0
 
     @property
+    def has_bytes(self) -> bool:
+        """Whether it can be sent again."""
+        return self.record.recipe is not None
+
+    @property
     def spool(self) -> Path | None:
         """Where its bytes are, if they were kept."""
         return self.path / SPOOL if self.record.has_spool else None
@@ -108,7 +114,7 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path: Final = path
         self._mounts: Final = path / "mounts"
-        self._kept: Final = path / "kept"
+        self._kept: Final = path / KEPT
 
     def prepare(self) -> None:
         """Make it, for its owner alone.
@@ -196,6 +202,20 @@ class StateDirectory:
         """Yield the uploads that failed."""
         for path in _directories(self._kept):
             yield from _read_upload(path)
+
+    def left_uploads(self) -> Iterator[Found]:
+        """Yield those whose bytes are here and whose owner died, while sending them mostly."""
+        for session in _directories(self._mounts):
+            if not _is_owned(session):
+                for path in _directories(session):
+                    for found in _read_upload(path):
+                        if isinstance(found, Found) and found.has_bytes:
+                            yield found
+
+    def has_upload(self, token: str) -> bool:
+        """Return whether an upload is here, whoever owns it."""
+        places = [self._kept, *_directories(self._mounts)]
+        return any((place / token / JOURNAL).exists() for place in places)
 
     def kept_bytes(self) -> int:
         """Return what the bytes of uploads that failed take of the disk."""

@@ -87,6 +87,7 @@ class UploadRecord:
         places: (container, prefix) below which everything is of this upload.
         objects: What else it stored, by name.
         attempts: Commits that may have been stored, the latest last.
+        claim: An object that is of this upload if its metadata says so, and else not.
         moved_from: Of a rename: the manifest's old name, which has to go once it has the new.
         started: Seconds since the epoch.
         changed: When the state became what it is.
@@ -109,6 +110,7 @@ class UploadRecord:
     places: tuple[ObjectName, ...] = ()
     objects: tuple[ObjectName, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    claim: ObjectName | None = None
     moved_from: ObjectName | None = None
     delete_after: float = 0.0
     size: int | None = None
@@ -207,6 +209,7 @@ def _record(fields: dict[str, Any]) -> UploadRecord:
             "places": tuple(_names(fields["places"])),
             "objects": tuple(_names(fields["objects"])),
             "attempts": attempts,
+            "claim": next(_names([claim])) if (claim := fields.get("claim")) else None,
             "moved_from": next(_names([moved])) if (moved := fields["moved_from"]) else None,
         }
     )

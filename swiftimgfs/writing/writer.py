@@ -105,22 +105,23 @@ class ImageWriter:
         parts.budget.enter(self)
 
     @classmethod
-    async def resumed(
+    def resumed(
         cls,
         parts: WriteParts,
         recipe: Mapping[str, Any],
         spool: Path | None,
         entry: JournalEntry,
         reader: ImageReader,
+        base: StoredImage | None,
     ) -> ImageWriter:
         """Return a writer of what another one could not commit; the spool file stays as it is.
 
+        `base` is what has the image's name now, and may be replaced.
+
         Raises:
-            ImageChangedError: It is not the image any more that was opened.
             HostDiskError: The recipe or the spool file is damaged.
         """
         container, name = recipe["container"], recipe["name"]
-        base = await _base_of(parts, recipe)
         writer = cls(parts, container, name, reader, base=base)
         if spool is not None:
             writer._spool = SpoolFile.kept(spool)
@@ -414,15 +415,3 @@ class ImageWriter:
 
     async def _read(self, offset: int, size: int) -> Bytes:
         return await self._reader.read(self.layout(), offset, size)
-
-
-async def _base_of(parts: WriteParts, recipe: Mapping[str, Any]) -> StoredImage | None:
-    """Return what has the image's name, which must be what had it when it was written."""
-    container, name = recipe["container"], recipe["name"]
-    try:
-        base = await parts.store.resolve(await parts.store.head_image(container, name))
-    except errors.NotFoundError:
-        return None
-    if base.info.etag != recipe["base_etag"] and not parts.options.last_writer_wins:
-        raise errors.ImageChangedError(f"{container}/{name}: changed by somebody else since")
-    return base

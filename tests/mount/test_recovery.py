@@ -76,6 +76,12 @@ class Host:
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
+    def started(self, *arguments: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "swiftimgfs", *map(str, arguments)],
+            env={**os.environ, **self._environ},
+        )
+
     def status(self) -> list[dict[str, object]]:
         done = subprocess.run(
             [sys.executable, "-m", "swiftimgfs", "status", "--json"],
@@ -356,6 +362,40 @@ class TestFailed:
         assert body_of(client, container) == b"theirs"
         host.command("retry", "-o", "last_writer_wins", failed["id"])
         assert body_of(client, container) == NEW
+
+    def test_are_sent_by_the_next_retry_when_one_was_killed(
+        self, host: Host, failed: dict[str, object], swift: FaultySwift, container: str, client
+    ) -> None:
+        with held(swift, put_manifest("before")) as wait:
+            sending = host.started("retry", failed["id"])
+            wait()
+            sending.kill()
+            sending.wait()
+
+        said = host.command("retry", f"{container}/x")
+
+        assert f"stored: {container}/x" in said
+        assert body_of(client, container) == NEW
+        assert len(names_in(client, f"{container}_segments")) == 4
+        assert host.status() == []
+
+    def test_are_known_to_be_ours_when_only_the_answers_were_lost(
+        self, host: Host, failed: dict[str, object], swift: FaultySwift, container: str, client
+    ) -> None:
+        for fault in (
+            Fault(method="PUT", target="=put", lose_answer=True, count=None),
+            Fault(method="HEAD", target=f"/{container}/x", skip=2, status=503, count=None),
+        ):
+            swift.control.inject(fault)
+        host.command("retry", failed["id"], status=1)
+        assert body_of(client, container) == NEW
+        swift.control.clear()
+
+        assert f"stored: {container}/x" in host.command("retry", failed["id"])
+
+        assert body_of(client, container) == NEW
+        assert len(names_in(client, f"{container}_segments")) == 4
+        assert host.status() == []
 
     def test_can_be_forgotten(
         self, host: Host, failed: dict[str, object], container: str, client

@@ -423,8 +423,8 @@ async def test_what_could_not_be_committed_is_kept_and_sent_again(
     recipe, spool, errno_name, is_told = journal.entry.kept
     assert spool is not None
     before = spool.read_bytes()
-    again = await ImageWriter.resumed(
-        shared, recipe, spool, journal.entry, ImageReader(fetcher)
+    again = ImageWriter.resumed(
+        shared, recipe, spool, journal.entry, ImageReader(fetcher), None if is_new else base
     )
     await again.commit()
 
