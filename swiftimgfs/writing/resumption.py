@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swiftimgfs.writing.journal import JournalEntry
     from swiftimgfs.writing.parts import WriteParts
     from swiftimgfs.writing.state_directory import Found
-    from swiftimgfs.writing.upload_record import UploadRecord
+    from swiftimgfs.writing.upload_record import Attempt, UploadRecord
 
 
 class Resumption:
@@ -47,7 +47,7 @@ class Resumption:
         record = found.record
         if record.recipe is None:
             raise errors.HostDiskError(f"{record.image}: the journal has no recipe for it")
-        base = await self._base_of(record)
+        base, stored = await self._base_of(record)
         reader = ImageReader(self._fetcher)
         try:
             with _damage_told(record.image):
@@ -59,11 +59,11 @@ class Resumption:
             reader.close()
         replaced = [] if committed is None else list(committed.replaced)
         if committed is not None:
-            replaced += await self._left_over(record, committed)
+            replaced += await self._left_over(record, committed, stored)
         await self._parts.garbage.discard(replaced, entry)
 
-    async def _base_of(self, record: UploadRecord) -> StoredImage | None:
-        """Return what has the image's name: what had it when it was written, or our own.
+    async def _base_of(self, record: UploadRecord) -> tuple[StoredImage | None, Attempt | None]:
+        """Return what has the image's name, and the commit of ours that it is, if it is one.
 
         Of a commit whose answers were all lost Swift may have done the work. It is then made
         once more, over itself: its segments are there, and nothing else tells whether what
@@ -71,22 +71,25 @@ class Resumption:
         """
         base = await image_now(self.store.newest(), record.container, record.name)
         if base is None or self._parts.options.last_writer_wins:
-            return base
+            return base, None
         with _damage_told(record.image):
             is_the_same = base.info.etag == (record.recipe or {})["base_etag"]
-        if not is_the_same:
-            uploaded = frozenset(await uploaded_objects(self.store, record))
-            if Sight(base, uploaded).stored_attempt(record) is None:
-                raise errors.ImageChangedError(
-                    f"{record.image}: changed by somebody else since"
-                )
-        return base
+        if is_the_same:
+            return base, None
+        uploaded = frozenset(await uploaded_objects(self.store, record))
+        stored = Sight(base, uploaded).stored_attempt(record)
+        if stored is None:
+            raise errors.ImageChangedError(f"{record.image}: changed by somebody else since")
+        return base, stored
 
-    async def _left_over(self, record: UploadRecord, committed: Committed) -> list[ObjectName]:
-        """Return what the upload had stored before, and the image does not name."""
+    async def _left_over(
+        self, record: UploadRecord, committed: Committed, stored: Attempt | None
+    ) -> list[ObjectName]:
+        """Return what the upload stored or replaced before, and the image does not name."""
         named = {*committed.image.parts, *committed.replaced}
-        uploaded = await uploaded_objects(self.store, record)
-        return [name for name in uploaded if name not in named]
+        before = dict.fromkeys(await uploaded_objects(self.store, record))
+        before |= dict.fromkeys(stored.replaced if stored is not None else ())
+        return [name for name in before if name not in named]
 
 
 @contextlib.contextmanager
