@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
+import json
 import logging
 import os
 import stat
@@ -49,6 +51,7 @@ EPILOG = f"""
 {SOURCE_HELP}
 example:
   swiftimgfs check glance:/etc/glance/glance-api.conf
+  swiftimgfs check mycloud:golden --json | jq .permissions
 
 Nothing is changed in the store. Exit status: 0 when it can be mounted, 1 when Keystone or Swift
 said no, 2 when what was asked for cannot be understood.
@@ -80,6 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("source", metavar="SOURCE")
     add_option_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(run=run)
 
 
@@ -95,6 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
             findings = trio.run(_inspect, config)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
+    if arguments.json:
+        print(json.dumps(_fields(settings, findings), indent=1))  # noqa: T201
+        return 0 if _can_be_mounted(findings) else EXIT_FAILED
     # In a pipe or a file nothing is folded: there lines are for other programs.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     console.print(_table(findings))
@@ -155,6 +162,24 @@ async def _hidden_names(store: ImageStore, root: StorePath) -> AsyncIterator[str
 
 def _can_be_mounted(findings: Findings) -> bool:
     return findings.permissions.list_account or bool(findings.permissions.read)
+
+
+def _fields(settings: Settings, findings: Findings) -> dict[str, object]:
+    """Return what was found out, as it is printed in JSON."""
+    account = findings.account if findings.permissions.list_account else None
+    return {
+        "source": str(findings.config.source),
+        "reference": findings.config.source.reference,
+        "account": findings.storage_url,
+        "usage": dataclasses.asdict(account) if account else None,
+        "limits": dataclasses.asdict(findings.limits),
+        "container": findings.container,
+        "permissions": dataclasses.asdict(findings.permissions),
+        "can_be_mounted": _can_be_mounted(findings),
+        "hidden": list(findings.hidden),
+        "hidden_count": findings.hidden_count,
+        "warnings": list(_warnings(settings, findings)),
+    }
 
 
 # ── what is shown ──────────────────────────────────────────────────────────────────────

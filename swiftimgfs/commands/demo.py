@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -18,12 +19,18 @@ from swiftimgfs.mount_process import MountProcess, start_mount
 from swiftimgfs.mountpoint import check_host, check_mountpoint
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
 STOP_SECONDS = 90
 # Small, so that the images of the demonstration are large objects.
 SEGMENT_SIZE = "8M"
+
+EPILOG = """
+example:
+  swiftimgfs demo /tmp/images
+
+Exit status: 0 after Ctrl-C, 1 when this host is in the way.
+"""
 
 
 def add_parser(
@@ -35,7 +42,8 @@ def add_parser(
         help="mount a Swift of its own, with images in it, to try things out",
         description="Start a one-node Swift on this machine, store images in it and mount it"
         " until Ctrl-C. Needs: pip install swiftimgfs[demo].",
-        epilog="example: swiftimgfs demo /tmp/images",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "directory", metavar="DIR", nargs="?", help="mount point (default: new)"

@@ -111,6 +111,8 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
     forbid_core_dumps()
     if in_background:
         os.chdir("/")  # keep no directory busy
+    for warning in config.warnings:
+        log.warning("%s", warning)
     try:
         run_mount(config, lambda warning: _serving(config, warning))
     except errors.SwiftImgFsError as failure:
@@ -123,7 +125,8 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
 
 
 def _serving(config: Config, warning: str) -> None:
-    if not tell_parent(f"{READY} {printable(warning)}".rstrip()):
+    warnings = "; ".join(filter(None, (*config.warnings, warning)))
+    if not tell_parent(f"{READY} {printable(warnings)}".rstrip()):
         source = config.store.source
         print(f"{source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201
 

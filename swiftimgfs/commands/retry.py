@@ -59,6 +59,11 @@ the mount did, with its options; passwords are needed in the environment as for 
 An image that somebody else changed since it was opened is not overwritten: that fails with
 ESTALE again, and the bytes stay (with -o last_writer_wins they are stored).
 
+examples:
+  swiftimgfs retry
+  swiftimgfs retry /mnt/images/golden/debian-12
+  swiftimgfs retry --forget 1764036012.482101-9f3c21ab
+
 Exit status: 0 when all are stored, 1 when one is not, 2 when what was asked for cannot be
 understood.
 """

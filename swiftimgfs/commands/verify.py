@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import stat
 import sys
@@ -34,7 +35,7 @@ from swiftimgfs.verification.plan import Digest
 from swiftimgfs.verification.verifier import JOBS, Report, Verdict, Verifier, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT, as a shell says it
 REFRESH_SECONDS: Final = 0.1
@@ -66,6 +67,7 @@ One line for each image:
 
 example:
   swiftimgfs verify /mnt/images/glance
+  swiftimgfs verify /mnt/images --json | jq 'select(.verdict != "OK")'
   swiftimgfs verify --os-hash-value $(openstack image show -f value -c os_hash_value ID) \\
       /mnt/images/glance/ID
 
@@ -116,6 +118,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=JOBS,
         help=f"read N ranges at once, {MOST_JOBS} at most (default: %(default)s)",
     )
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object in a line for each image"
+    )
     parser.set_defaults(run=run)
 
 
@@ -125,7 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
         given = _given_digest(arguments)
         check_mounted(arguments.paths)
         verifier = Verifier(arguments.jobs, _certificates(arguments))
-        return _verify(arguments.paths, given, verifier)
+        show = _print_json if arguments.json else _print_line
+        return _verify(arguments.paths, given, verifier, show)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     except KeyboardInterrupt:
@@ -184,7 +190,12 @@ def _certificates(arguments: argparse.Namespace) -> Path | None:
     return Path(given) if given else None
 
 
-def _verify(paths: Sequence[str], given: Digest | None, verifier: Verifier) -> int:
+def _verify(
+    paths: Sequence[str],
+    given: Digest | None,
+    verifier: Verifier,
+    show: Callable[[Console, Report], None],
+) -> int:
     console = Console(highlight=False)
     started = time.monotonic()
     counts: Counter[Verdict] = Counter()
@@ -200,9 +211,10 @@ def _verify(paths: Sequence[str], given: Digest | None, verifier: Verifier) -> i
                 _wait(future)
             report = future.result()
             counts[report.verdict] += 1
-            progress.console.print(_line(report), soft_wrap=True)
+            show(progress.console, report)
     seconds = time.monotonic() - started
-    console.print(_summary(counts, verifier.bytes_read, seconds), soft_wrap=True)
+    if show is _print_line:
+        console.print(_summary(counts, verifier.bytes_read, seconds), soft_wrap=True)
     return 0 if counts.total() == counts[Verdict.OK] else EXIT_FAILED
 
 
@@ -237,6 +249,15 @@ def _progress(console: Console) -> Progress:
         transient=True,
         disable=not sys.stdout.isatty(),
     )
+
+
+def _print_line(console: Console, report: Report) -> None:
+    console.print(_line(report), soft_wrap=True)
+
+
+def _print_json(console: Console, report: Report) -> None:
+    fields = {"path": report.path, "verdict": report.verdict.value, "text": report.text}
+    console.print(Text(json.dumps(fields)), soft_wrap=True)  # no markup, no emoji
 
 
 def _line(report: Report) -> Text:

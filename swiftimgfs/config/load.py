@@ -27,10 +27,11 @@ from swiftimgfs.writing.options import LargeObject, WriteOptions
 from swiftimgfs.writing.state_directory import default_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # What of its memory a mount leaves for itself: of 512 MiB about what Python and the clients take.
 PROGRAM_SHARE = 8
+PROGRAM_MEMORY = 80 * 1000**2  # what Python and the clients take, without any data
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Config:
         state_directory: Where the journal of uploads is, and what waits for Swift.
         arguments: Source and options as they were given, for who has to log in again.
         metrics: Address and port, or a file; None for nowhere.
+        warnings: What makes less sense than somebody may think, a line each.
         is_verifying: Whether whole segments are compared with their MD5 as they are read.
     """
 
@@ -84,6 +86,7 @@ class Config:
     watching: WatchOptions
     state_directory: Path
     arguments: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def load_store_config(
@@ -163,6 +166,7 @@ def load_config(
         watching=_watching(settings),
         state_directory=state_directory(settings),
         arguments=_arguments(source, options, config_file),
+        warnings=tuple(_warnings(settings, memory)),
         writing=WriteOptions(
             large_object=large_object,
             segment_size=segment_size,
@@ -176,6 +180,16 @@ def load_config(
             naming=store.naming,
         ),
     )
+
+
+def _warnings(settings: Settings, memory: int) -> Iterator[str]:
+    if memory < PROGRAM_MEMORY:
+        yield (
+            f"memory_limit={memory} is less than the program itself takes, about"
+            f" {PROGRAM_MEMORY // 1000**2} MB: it holds for data alone"
+        )
+    if "cache_size" in settings.given and not settings["cache_dir"]:
+        yield "cache_size without cache_dir: nothing is kept on a disk"
 
 
 def state_directory(settings: Settings) -> Path:

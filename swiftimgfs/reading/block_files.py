@@ -92,6 +92,17 @@ def name_of(etag: str, object_size: int, index: int, worth: str = AS_THEY_CAME) 
     return f"{hashlib.blake2b(key, digest_size=_STEM // 2).hexdigest()}.{worth}"
 
 
+def _reason_of(failure: OSError) -> str:
+    """Return why a directory cannot be used: what the system calls it may mislead."""
+    match failure:
+        case FileExistsError():
+            return "not a directory"
+        case FileNotFoundError():  # in /proc and its like
+            return "no file can be made there"
+        case _:
+            return failure.strerror or str(failure)
+
+
 def cost_of(size: int) -> int:
     """Return how much of the disk a block of `size` bytes takes."""
     return -(-(size + _TRAILER.size) // _UNIT) * _UNIT
@@ -122,7 +133,7 @@ class BlockFiles:
             self._ledger = self._open_ledger()
         except OSError as failure:
             self.close()
-            message = f"cache_dir={path} cannot be used: {failure.strerror}"
+            message = f"cache_dir={path} cannot be used: {_reason_of(failure)}"
             raise errors.ConfigError(message) from failure
         except errors.ConfigError:
             self.close()
