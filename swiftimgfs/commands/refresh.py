@@ -21,6 +21,9 @@ also for everything in it, however deep. Nothing is fetched before somebody look
 without this command:
   setfattr -n user.swift.refresh -v 1 PATH
 
+example:
+  swiftimgfs refresh /mnt/images/golden
+
 Exit status: 0, 1 when something is not there or could not be asked for, 2 when a path is in
 no mount of swiftimgfs.
 """
