@@ -129,10 +129,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    parser.add_argument("source", metavar="SOURCE", help="what to mount")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
     parser.add_argument(
-        "-o", dest="options", metavar="OPTION[=VALUE],...", action="append", default=[]
+        "-o",
+        dest="options",
+        metavar="OPTION[=VALUE],...",
+        action="append",
+        default=[],
+        help="options of the line in fstab",
     )
     parser.add_argument("-t", dest="kind", metavar="TYPE", help="swiftimgfs, fuse.swiftimgfs")
     parser.add_argument("-r", "--read-only", action="store_true", help="the same as -o ro")

@@ -64,8 +64,8 @@ def add_parser(
         epilog=EPILOG + options_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    parser.add_argument("source", metavar="SOURCE", help="what to mount; its forms are below")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
     add_option_arguments(parser)
     parser.add_argument("--foreground", "-f", action="store_true", help="stay until unmounted")
     parser.add_argument(

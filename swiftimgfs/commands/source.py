@@ -40,7 +40,12 @@ Passwords come from files, the environment or a prompt, never from the command l
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `-o` and `--config-file`."""
     parser.add_argument(
-        "-o", dest="options", metavar="OPTION[=VALUE],...", action="append", default=[]
+        "-o",
+        dest="options",
+        metavar="OPTION[=VALUE],...",
+        action="append",
+        default=[],
+        help="options, as swiftimgfs mount --help lists them",
     )
     parser.add_argument(
         "--config-file",
