@@ -127,7 +127,6 @@ async def _serve(
             )
             await stack.enter_async_context(measured(config, pool, reporter))
             _attach(config, operations)
-            service.start_soon(let_look, config, place, reporter)
             service.start_soon(keep_log_current)
             service.start_soon(_raise_read_ahead, operations, place)
             service.start_soon(_terminate_on, signals, filesystem, service, manager)
@@ -135,7 +134,8 @@ async def _serve(
                 keep_freed_memory(config.writing.memory_limit)
                 service.start_soon(give_back_when_idle, writing.budget, pool.compute)
             _spare_the_collector()
-            try:
+            try:  # from here on whatever fails unmounts
+                await service.start(let_look, config, place, reporter)
                 log.info("mounted source=%s mountpoint=%s", source, config.mountpoint)
                 ready(pool.warning)
                 service.start_soon(

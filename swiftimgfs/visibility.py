@@ -73,9 +73,17 @@ async def keep_log_current() -> None:
             handler.flush()
 
 
-async def let_look(config: Config, place: Path, reporter: Reporter) -> None:
+async def let_look(
+    config: Config,
+    place: Path,
+    reporter: Reporter,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Answer who asks what the mount at `place` does, until cancelled."""
     entry = mount_at(place)
     if entry is None:  # unmounted already
+        task_status.started()
         return
-    await serve_control(socket_path(config.state_directory, entry.device), reporter.report)
+    path = socket_path(config.state_directory, entry.device)
+    await serve_control(path, reporter.report, task_status=task_status)

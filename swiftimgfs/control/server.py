@@ -34,13 +34,23 @@ CONVERSATION_SECONDS: Final = 5.0
 MOST_CONVERSATIONS: Final = 16
 
 
-async def serve_control(path: Path, report: Callable[[], Report]) -> None:
-    """Answer who asks at `path`, until cancelled; a mount without one goes on, and says so."""
+async def serve_control(
+    path: Path,
+    report: Callable[[], Report],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer who asks at `path`, until cancelled; a mount without one goes on, and says so.
+
+    It has started when the socket is there, or cannot be.
+    """
     try:
         listener = listen_at(path)
     except (OSError, errors.ConfigError) as failure:
         log.warning("no control socket path=%s reason=%s", path, failure)
+        task_status.started()
         return
+    task_status.started()
     try:
         async with trio.open_nursery() as nursery:
             server = _Server(report)
