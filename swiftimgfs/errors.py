@@ -185,6 +185,18 @@ class NoSuchAttributeError(SwiftImgFsError):
     errno = errno.ENODATA
 
 
+class AttributeTooLargeError(SwiftImgFsError):
+    """An extended attribute whose name or value Swift never holds, or Linux does not pass on."""
+
+    errno = errno.E2BIG
+
+
+class AttributesFullError(SwiftImgFsError):
+    """Swift holds no more metadata with this image or container."""
+
+    errno = errno.ENOSPC
+
+
 class NotSupportedError(SwiftImgFsError):
     """A request that an image store cannot honour."""
 

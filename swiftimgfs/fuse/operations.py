@@ -303,7 +303,8 @@ class ImageOperations(pyfuse3.Operations):
 
     @replying
     async def fsyncdir(self, fh: int, datasync: bool) -> None:  # noqa: FBT001  # the kernel's
-        """Do nothing: names are in Swift when the request that made them returns."""
+        """Store attributes; names are in Swift when the request that made them returns."""
+        await self._fs.sync_directory(fh)
 
     # ── files ──────────────────────────────────────────────────────────────────────────
 

@@ -13,13 +13,14 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
+from swiftimgfs.model.posts import Posts
 from swiftimgfs.model.versions import Versions, check_current
-from swiftimgfs.store.metadata import changes_of, merged
+from swiftimgfs.store.metadata import carried, merged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.metadata import HeaderChanges
     from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
@@ -65,11 +67,12 @@ class OpenFiles:
         fetcher: Fetcher,
         writing: WriteParts,
     ) -> None:
+        self.posts: Final = Posts(store, directories, inodes, writing.nursery)
         self._store = store
         self._inodes = inodes
         self._writing = writing
         self._fetcher = fetcher
-        self._versions = Versions(store, directories, fetcher, writing)
+        self._versions = Versions(store, directories, fetcher, writing, self.posts)
         self._handles: HandleTable[FileHandle] = HandleTable()
         self.bytes_read = self.bytes_written = 0
 
@@ -83,6 +86,8 @@ class OpenFiles:
         """
         access = flags & os.O_ACCMODE
         may_write = access != os.O_RDONLY
+        if may_write:  # who writes stores the image as it is now, with what it carries
+            await self.posts.sent(inode)
         has_changed = not self.is_being_written(inode) and await self._versions.refresh(inode)
         image = await self._versions.current_version(inode)
         if may_write and flags & os.O_TRUNC:
@@ -133,6 +138,7 @@ class OpenFiles:
 
     async def close_all(self) -> None:
         """Give up everything that is open, at unmount."""
+        await self.posts.all_sent()
         for image in {handle.image for handle in self._handles.all()}:
             await self._versions.close(image)
 
@@ -200,12 +206,14 @@ class OpenFiles:
         handle = self._handles[number]
         if handle.has_changed:
             await self._versions.commit(handle.image)
+        await self.posts.settled(handle.image.inode)
 
     async def sync(self, number: int) -> None:
         """Return after everything written so far is in Swift, by whatever handle."""
         handle = self._handles[number]
         if handle.may_write:
             await self._versions.commit(handle.image)
+        await self.posts.settled(handle.image.inode)
 
     def path_of(self, number: int) -> StorePath:
         """Return where the image of a handle is."""
@@ -264,22 +272,34 @@ class OpenFiles:
         image = self._versions.current.get(inode)
         return image is not None and image.writer is not None
 
-    def set_attributes(self, inode: Inode, changes: AttributeChanges) -> bool:
-        """Have the next commit store attributes; return whether there will be one."""
-        if not self.is_being_written(inode):
-            return False
-        self._versions.apply(self._versions.current[inode], changes)
-        return True
+    def headers_of(self, inode: Inode) -> Mapping[str, str]:
+        """Return what an image carries, with changes that are not in Swift yet."""
+        image = self._versions.current.get(inode)
+        if image is not None and image.writer is not None:
+            return merged(image.writer.headers, inode.unsent)
+        return merged(carried(inode.info) if inode.info else {}, inode.unsent)
 
-    def set_metadata(self, inode: Inode, changes: Mapping[str, str | None]) -> bool:
-        """Have the next commit store metadata, or no more (None); as `set_attributes`."""
-        if not self.is_being_written(inode):
-            return False
-        writer = self._versions.current[inode].writer
-        assert writer is not None  # noqa: S101  # it is being written
-        inode.metadata = merged(inode.metadata, changes)
-        writer.change_headers(changes_of(changes))
-        return True
+    def change_headers(self, inode: Inode, changes: HeaderChanges) -> None:
+        """Change what an image carries: with its next commit, if there will be one.
+
+        Raises:
+            NotPermittedError: It is Glance's.
+        """
+        if inode.is_unlinked and not self.has_writer(inode):
+            inode.change(changes, is_sent=True)  # nobody else will see it
+            return
+        image = self._versions.current.get(inode)
+        writer = image.writer if image is not None else None
+        if image is not None and "x-object-meta-mtime" in changes:
+            image.written_ns = None
+        if writer is not None and writer.is_dirty:
+            writer.change_headers(changes)
+            inode.change(changes, is_sent=True)
+            return
+        self.check_may_change(inode)
+        if writer is not None:
+            writer.note_headers(changes)
+        self.posts.change(inode, changes)
 
     async def truncate(self, inode: Inode, size: int, number: int | None = None) -> None:
         """Give an image another size; without a handle that writes it, store it at once.
@@ -292,6 +312,7 @@ class OpenFiles:
         Raises:
             NotPermittedError: It would change an image that Glance owns.
         """
+        await self.posts.sent(inode)
         if number is not None:
             image = self._handles[number].image
             self._handles[number].has_changed = True

@@ -6,6 +6,7 @@ neither is here: attributes, directories as they are read, and how full the stor
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,16 @@ from swiftimgfs.model.directories import Entry
 from swiftimgfs.model.handles import DirectoryHandle, HandleTable
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.tree import Tree
-from swiftimgfs.store.metadata import changes_of
-from swiftimgfs.store.records import CONTAINER_META
+from swiftimgfs.store.metadata import (
+    carried,
+    changes_of,
+    check_room,
+    headers_of,
+    merged,
+    metadata_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from swiftimgfs.model.attributes import AttributeChanges
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.files import OpenFiles
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.usage import StoreUsage, Usage
     from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.metadata import HeaderChanges
 
 
 class ImageFilesystem:
@@ -136,65 +142,76 @@ class ImageFilesystem:
         inode = self._inodes[number]
         if changes.size is not None:
             await self.files.truncate(inode, changes.size, handle)
-        if changes.metadata() and not self.files.set_attributes(inode, changes):
-            if inode.kind is Kind.FILE:
-                await self._post_image(inode, changes.metadata())
-            else:
-                await self._post_directory(inode, changes)
+        if changes.metadata():
+            self._change(inode, changes_of(changes.metadata()))
         return inode
 
     async def getxattr(self, number: int, name: bytes) -> bytes:
         """Return the value of an extended attribute."""
-        return (await xattrs.value_of(self._subject(number), _text(name))).encode()
+        text = _text(name)
+        xattrs.check_namespace(text)  # before anything is asked: `ls -l` asks for foreign ones
+        return await xattrs.value_of(await self._subject(number), text)
 
     async def listxattr(self, number: int) -> list[bytes]:
         """Return the names of the extended attributes that have a value."""
-        return [name.encode() for name in await xattrs.names_of(self._subject(number))]
+        names = await xattrs.names_of(await self._subject(number))
+        return [name.encode(errors="surrogateescape") for name in names]
 
     async def setxattr(self, number: int, name: bytes, value: bytes) -> None:
         """Set an extended attribute."""
-        await xattrs.set_value(self._subject(number), _text(name), value)
+        text = _text(name)
+        xattrs.check_namespace(text)
+        await xattrs.set_value(await self._subject(number), text, value)
 
     async def removexattr(self, number: int, name: bytes) -> None:
         """Remove an extended attribute."""
-        await xattrs.remove(self._subject(number), _text(name))
+        text = _text(name)
+        xattrs.check_namespace(text)
+        await xattrs.remove(await self._subject(number), text)
 
-    def _subject(self, number: int) -> xattrs.Subject:
-        inode = self._inodes[number]
-        change = functools.partial(self._change_metadata, inode)
-        return xattrs.Subject(
-            inode, self._store, self._admin_tenants, self.files.verified, change
-        )
-
-    async def _change_metadata(self, inode: Inode, changes: Mapping[str, str | None]) -> None:
-        """Store metadata of an image: with its next commit, if there will be one."""
-        if not self.files.set_metadata(inode, changes):
-            await self._post_image(inode, changes)
-
-    async def _post_image(self, inode: Inode, changes: Mapping[str, str | None]) -> None:
-        self.files.check_may_change(inode)
-        path = inode.path
-        changed = await self._store.change_image(path.container, path.name, changes_of(changes))
-        self._directories.stored(inode.path, changed)
-        inode.see(changed)
-
-    async def _post_directory(self, inode: Inode, changes: AttributeChanges) -> None:
-        path, metadata = inode.path, {**inode.metadata, **changes.metadata()}
-        if path.is_root:
-            pass  # kept here alone: rsync and cp set those of the directory they copy into
-        elif path.is_container:
-            headers = {f"{CONTAINER_META}{k}": v for k, v in changes.metadata().items()}
-            await self._store.post_container(path.container, headers)
-        elif inode.info is not None:
-            marker = inode.info
-            await self._store.change_image(
-                marker.container, marker.name, changes_of(changes.metadata())
-            )
+    async def _subject(self, number: int) -> xattrs.Subject:
+        inode = await self.getattr(number)
+        subject = xattrs.Subject(inode, self._store, self._admin_tenants)
+        subject.verified = self.files.verified
+        if inode.kind is Kind.FILE:
+            subject.headers = self.files.headers_of(inode)
         else:
-            await self.tree.put_marker(path, metadata)
-        inode.metadata = metadata
-        if changes.mtime_ns is not None:
-            inode.mtime_ns = changes.mtime_ns
+            await self._add_what_swift_says(subject)
+        if not inode.path.is_root:
+            subject.change = functools.partial(self._change_stored, subject)
+        return subject
+
+    async def _add_what_swift_says(self, subject: xattrs.Subject) -> None:
+        """Ask what a directory carries, and how many names in it are hidden if need be."""
+        inode, path = subject.inode, subject.inode.path
+        headers: dict[str, str] = {}
+        unsent = dict(inode.unsent)  # may be sent after Swift has answered, and before we hear
+        if path.is_container:
+            subject.container = await self._store.head_container(path.container)
+            headers = headers_of(subject.container.metadata)
+        elif not path.is_root:
+            with contextlib.suppress(errors.NotFoundError):
+                marker = await self._store.head_image(path.container, path.prefix)
+                headers = carried(marker)
+        subject.headers = merged(headers, {**unsent, **inode.unsent})
+        subject.hidden = functools.partial(self._count_hidden, inode)
+
+    async def _count_hidden(self, inode: Inode) -> int:
+        return (await self._view.listing(inode.path)).hidden
+
+    async def _change_stored(self, subject: xattrs.Subject, changes: HeaderChanges) -> None:
+        """Store headers of an image or a directory, if Swift will take them."""
+        check_room(metadata_of(merged(subject.headers, changes)), self._store.limits)
+        self._change(subject.inode, changes)
+
+    def _change(self, inode: Inode, changes: HeaderChanges) -> None:
+        if inode.kind is Kind.FILE:
+            self.files.change_headers(inode, changes)
+        elif inode.path.is_root:
+            # Kept here alone: rsync and cp set those of the directory they copy into.
+            inode.change(changes, is_sent=True)
+        else:
+            self.files.posts.change(inode, changes)
 
     # ── directories as they are read ───────────────────────────────────────────────────
 
@@ -230,10 +247,14 @@ class ImageFilesystem:
         """Let an inode go that the kernel was not told of after all."""
         self._inodes.drop_if_unused(inode)
 
+    async def sync_directory(self, handle: int) -> None:
+        """Return after the attributes of a directory are in Swift."""
+        await self.files.posts.settled(self.directory_of(handle))
+
     def release_directory(self, handle: int) -> None:
         """Close a directory."""
         self._open_directories.remove(handle)
 
 
 def _text(name: bytes) -> str:
-    return name.decode(errors="replace")
+    return name.decode(errors="surrogateescape")

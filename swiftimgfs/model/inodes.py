@@ -1,7 +1,7 @@
 """Inodes: their numbers, their names and their lookup counts.
 
-Invariant: an inode is in the table while the kernel knows it (lookups > 0) or a handle is
-open on it (opens > 0); the root always is. An inode knows its parent, so renaming a
+Invariant: an inode is in the table while the kernel knows it (lookups > 0), a handle is
+open on it (opens > 0) or Swift was not told of a change (unsent); the root always is. An inode knows its parent, so renaming a
 directory renames everything below it at once. Nothing here awaits, so every method is
 atomic for the other tasks.
 
@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.model.paths import StorePath
+from swiftimgfs.store.metadata import merged, metadata_changes_of
+from swiftimgfs.store.records import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from swiftimgfs.store.metadata import HeaderChanges
     from swiftimgfs.store.records import ImageInfo
 
 ROOT_NUMBER: Final = 1  # FUSE_ROOT_ID
@@ -42,7 +45,8 @@ class Inode:
         component: Its name in `parent`.
         info: The image, or the marker of a directory, as last seen.
         mtime_ns: When it was last modified.
-        metadata: Attributes that were stored with it.
+        metadata: Attributes that were stored with it, or are about to be.
+        unsent: Changes of its headers that Swift does not have yet.
         lookups: How often the kernel was told of it, and has not said that it forgot.
         opens: Handles that are open on it.
         is_unlinked: Its name is gone; only handles keep it.
@@ -59,6 +63,7 @@ class Inode:
     info: ImageInfo | None = None
     mtime_ns: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
+    unsent: dict[str, str | None] = field(default_factory=dict)
     lookups: int = 0
     opens: int = 0
     is_unlinked: bool = False
@@ -71,8 +76,35 @@ class Inode:
     def see(self, info: ImageInfo) -> None:
         """Take over what an image is now."""
         self.info = info
-        self.mtime_ns = info.mtime_ns
-        self.metadata = info.metadata
+        self.show(info.metadata, info.mtime_ns)
+
+    def show(self, metadata: Mapping[str, str], mtime_ns: int) -> None:
+        """Take over what was stored with it, under what is not in Swift yet."""
+        self.metadata, self.mtime_ns = metadata, mtime_ns
+        if self.unsent:
+            self._overlay(self.unsent)
+
+    def change(self, changes: HeaderChanges, *, is_sent: bool = False) -> None:
+        """Show changes of headers; somebody is about to send them, or `unsent` has them."""
+        if not is_sent:
+            self.unsent |= changes
+        self._overlay(changes)
+
+    def forget_unsent(self, changes: HeaderChanges, info: ImageInfo | None = None) -> None:
+        """Have changes be in Swift, or lost; it has `info` now, or what it was before."""
+        for key, value in changes.items():
+            if key in self.unsent and self.unsent[key] == value:
+                del self.unsent[key]
+        known = info or self.info
+        if known is not None:
+            self.see(known)
+
+    def _overlay(self, changes: HeaderChanges) -> None:
+        metadata = metadata_changes_of(changes)
+        self.metadata = merged(self.metadata, metadata)
+        mtime_ns = parse_seconds(metadata.get("mtime") or "")
+        if mtime_ns is not None:
+            self.mtime_ns = mtime_ns
 
     @property
     def path(self) -> StorePath:
@@ -179,8 +211,9 @@ class InodeTable:
         self._by_name[parent.number, component] = inode
 
     def drop_if_unused(self, inode: Inode) -> None:
-        """Let an inode go that neither the kernel nor a handle needs."""
-        if inode.lookups <= 0 and inode.opens <= 0 and inode is not self.root:
+        """Let an inode go that neither the kernel nor a handle needs, nor a change."""
+        is_needed = inode.lookups > 0 or inode.opens > 0 or inode.unsent
+        if not is_needed and inode is not self.root:
             self._by_number.pop(inode.number, None)
             self._forget_name(inode)
 

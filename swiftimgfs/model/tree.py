@@ -15,13 +15,11 @@ from swiftimgfs import errors
 from swiftimgfs.model.files import given_up_when_refused
 from swiftimgfs.model.inodes import Inode, InodeTable, Kind
 from swiftimgfs.model.paths import StorePath, check_storable, component_of
+from swiftimgfs.model.posts import put_marker
 from swiftimgfs.model.views import remove_container
-from swiftimgfs.store.metadata import headers_of
-from swiftimgfs.store.records import CONTENT_TYPE, SEGMENT_CONTAINER_SUFFIX
+from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from swiftimgfs.model.attributes import AttributeChanges
     from swiftimgfs.model.directories import Directories, Entry
     from swiftimgfs.model.files import Opened, OpenFiles
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from swiftimgfs.writing.hooks import JournalEntry
 
 log = logging.getLogger(__name__)
-
-DIRECTORY_TYPE = "application/directory"
 
 
 class Tree:
@@ -85,16 +81,11 @@ class Tree:
         self._view.check_may_have_directories(parent.path)
         path = await self._new_path(parent, name)
         if not path.is_container:
-            await self.put_marker(path, {})
+            await put_marker(self._store, path)
         elif not await self._store.put_container(path.container):
             raise errors.ExistsError(f"{path}: there is such a container")
         self._directories.made_directory(path)
         return await self.lookup(parent_number, name)
-
-    async def put_marker(self, path: StorePath, metadata: Mapping[str, str]) -> None:
-        """Store the object that makes an empty directory exist, and keeps its attributes."""
-        headers = {CONTENT_TYPE: DIRECTORY_TYPE, **headers_of(metadata)}
-        await self._store.put_object(path.container, path.prefix, b"", headers)
 
     async def rmdir(self, parent_number: int, name: bytes) -> None:
         """Remove a directory that has nothing in it, shown or not.
@@ -163,6 +154,7 @@ class Tree:
             raise errors.CrossDeviceError(f"{inode.path}: is moved by copying")
         if target == inode.path:
             return
+        await self._files.posts.sent(inode)
         replaced = await self._image_in_the_way(parent, target, may_replace=may_replace)
         await self._view.prepare(target)
         source = inode.path
@@ -306,8 +298,7 @@ def see_entry(inode: Inode, entry: Entry) -> None:
     if entry.kind is Kind.DIRECTORY and entry.info is None and inode.metadata:
         return
     inode.info = entry.info
-    inode.mtime_ns = entry.mtime_ns
-    inode.metadata = entry.metadata
+    inode.show(entry.metadata, entry.mtime_ns)
 
 
 def _containers_of(image: StoredImage) -> set[str]:

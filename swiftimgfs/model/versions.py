@@ -18,24 +18,26 @@ from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.handles import OpenImage
 from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.store.metadata import headers_of
+from swiftimgfs.store.metadata import carried_by_bytes, changes_of, headers_of, merged
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
+from swiftimgfs.writing.hooks import STALE_METADATA
 from swiftimgfs.writing.options import LargeObject
-from swiftimgfs.writing.signatures import keys as signature_keys
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.model.posts import Posts
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
 
-# What a file keeps when it is written anew; a signature, too: the new bytes have to be those.
-KEPT_ATTRIBUTES = ("mode", "uid", "gid", *sorted(signature_keys()))
+# What a file does not keep when it is written anew. A signature stays, like all else that
+# somebody stored with it: the new bytes have to be those.
+_OF_THE_BYTES = changes_of(dict.fromkeys({*STALE_METADATA, "mtime"}))
 
 
 class Versions:
@@ -52,6 +54,7 @@ class Versions:
         directories: Directories,
         fetcher: Fetcher,
         writing: WriteParts,
+        posts: Posts,
     ) -> None:
         self.current: Final[dict[Inode, OpenImage]] = {}
         self.removed_open: Final[dict[StorePath, OpenImage]] = {}
@@ -60,6 +63,7 @@ class Versions:
         self._fetcher = fetcher
         self._writing = writing
         self._options = writing.options
+        self._posts = posts
 
     def is_being_written(self, inode: Inode) -> bool:
         """Return whether there is something of the image that is not in Swift."""
@@ -107,8 +111,8 @@ class Versions:
         image = OpenImage(inode, None, ImageReader(self._fetcher), replaces=replaced)
         base = replaced.stored if replaced else None
         writer = self._start_writing(image, base, is_edit=False)
-        kept = {key: inode.metadata[key] for key in KEPT_ATTRIBUTES if key in inode.metadata}
-        writer.change_headers(headers_of(kept))
+        if inode.info is not None:
+            writer.change_headers(merged(carried_by_bytes(inode.info), _OF_THE_BYTES))
         image.written_ns = inode.mtime_ns = time.time_ns()
         return self._supersede(image)
 
@@ -147,7 +151,13 @@ class Versions:
             return image.writer
         check_current(image)
         self.check_may_change(image.inode)
-        return self._start_writing(image, image.stored, is_edit=True)
+        writer = self._start_writing(image, image.stored, is_edit=True)
+        # Since it was opened somebody may have changed what it carries.
+        inode = image.inode
+        if inode.info is not None and _is_version(image, inode):
+            gone = dict.fromkeys(writer.headers)
+            writer.note_headers({**gone, **carried_by_bytes(inode.info), **inode.unsent})
+        return writer
 
     def check_may_change(self, inode: Inode) -> None:
         """Refuse to change an image that is Glance's.
@@ -181,7 +191,8 @@ class Versions:
         is_kept = not self.is_as_glance or "mtime" in image.inode.metadata
         if image.written_ns is not None and is_kept and image.writer.is_dirty:
             self.apply(image, AttributeChanges(mtime_ns=image.written_ns))
-        committed = await image.writer.commit()
+        async with self._posts.held(image.inode):
+            committed = await image.writer.commit()
         if committed is None:
             return
         image.stored = committed.image

@@ -17,6 +17,8 @@ class Limits:
     """What the cluster allows; Swift's own defaults where `/info` is not for us to see.
 
     Attributes:
+        most_metadata: How many keys an image or a container has.
+        largest_metadata: Bytes of all its keys and values.
         policies: Names of the storage policies, the default one first; empty if not told.
         version: Of Swift; empty if not told.
     """
@@ -28,6 +30,10 @@ class Limits:
     smallest_segment: int = 1
     longest_name: int = 1024
     longest_container_name: int = 256
+    longest_meta_name: int = 128
+    longest_meta_value: int = 256
+    most_metadata: int = 90
+    largest_metadata: int = 4096
     policies: tuple[str, ...] = ()
     version: str = ""
 
@@ -46,6 +52,10 @@ def limits_of(answer: Mapping[str, Mapping[str, Any]]) -> Limits:
         longest_container_name=swift.get(
             "max_container_name_length", default.longest_container_name
         ),
+        longest_meta_name=swift.get("max_meta_name_length", default.longest_meta_name),
+        longest_meta_value=swift.get("max_meta_value_length", default.longest_meta_value),
+        most_metadata=swift.get("max_meta_count", default.most_metadata),
+        largest_metadata=swift.get("max_meta_overall_size", default.largest_metadata),
         policies=tuple(row["name"] for row in policies),
         version=swift.get("version", ""),
     )

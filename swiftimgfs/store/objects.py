@@ -157,6 +157,8 @@ class ObjectStore(ContainerStore):
         headers |= {"etag": answered.get("etag", "")}
         headers |= {"last-modified": answered.get("last-modified", "")}
         headers |= {"content-length": str(size)}
+        headers |= {"x-trans-id": response.headers.get("x-trans-id", "")}
+        headers.setdefault("content-type", "")  # which Swift guesses then, and does not tell
         info = records.image_info(request.container, request.name, headers)
         return replace(info, manifest=manifest)
 

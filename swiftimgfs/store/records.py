@@ -39,7 +39,8 @@ KEPT_BY_POST = (
 SEGMENT_CONTAINER_SUFFIX = "_segments"
 # Says that we made such a container, so that it is ours to hide when empty, and to remove.
 SEGMENT_CONTAINER_MARK = "X-Container-Meta-Swiftimgfs"
-DIRECTORY_TYPES = frozenset({"application/directory", "text/directory"})
+DIRECTORY_TYPE = "application/directory"
+DIRECTORY_TYPES = frozenset({DIRECTORY_TYPE, "text/directory"})
 EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 _NS = 1_000_000_000
 
@@ -80,6 +81,7 @@ class ContainerInfo:
         write_acl: The same.
         metadata: `X-Container-Meta-*` by lower-cased name without the prefix.
         keeps_versions: Whether old versions of objects stay, where no listing shows them.
+        storage_policy: Where its objects are; empty if not told.
     """
 
     name: str
@@ -90,6 +92,7 @@ class ContainerInfo:
     write_acl: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
     keeps_versions: bool = False
+    storage_policy: str = ""
 
     @property
     def quota(self) -> int | None:
@@ -157,9 +160,11 @@ class ImageInfo:
         size: Of the image, whatever its manifest is.
         etag: As Swift says, without quotes; a large object's is no MD5 of its bytes, but
             tells one version from another.
+        content_type: Empty when Swift was left to guess it, and was not asked since.
         metadata: `X-Object-Meta-*` by lower-cased name without the prefix.
         kept_headers: What a POST must send again, as `KEPT_BY_POST` lists it.
         dlo: (container, prefix) of a DLO's segments.
+        transaction_id: Of the request that told; empty after a listing.
     """
 
     container: str
@@ -172,6 +177,7 @@ class ImageInfo:
     dlo: tuple[str, str] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     kept_headers: Mapping[str, str] = field(default_factory=dict)
+    transaction_id: str = field(default="", compare=False)
 
     @property
     def mtime_ns(self) -> int:
@@ -261,6 +267,7 @@ def container_info(name: str, headers: Mapping[str, str]) -> ContainerInfo:
         read_acl=headers.get("x-container-read"),
         write_acl=headers.get("x-container-write"),
         keeps_versions=headers.get("x-versions-enabled", "").lower() == "true",
+        storage_policy=headers.get("x-storage-policy", ""),
     )
 
 
@@ -294,4 +301,5 @@ def image_info(container: str, name: str, headers: Mapping[str, str]) -> ImageIn
         dlo=dlo,
         metadata=_metadata(OBJECT_META, headers),
         kept_headers={key: headers[key] for key in KEPT_BY_POST if key in headers},
+        transaction_id=headers.get("x-trans-id", ""),
     )

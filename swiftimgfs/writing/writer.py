@@ -218,6 +218,10 @@ class ImageWriter:
             self._headers = headers
             self._is_dirty = True
 
+    def note_headers(self, changes: HeaderChanges) -> None:
+        """Send headers with the next commit, which they are no reason for: Swift has them."""
+        self._headers = merged(self._headers, changes)
+
     async def write(self, offset: int, data: bytes) -> None:
         """Take `data` over; what lies between the end and `offset` becomes zeros.
 

@@ -20,6 +20,7 @@ from swiftimgfs.control.client import ask_all
 from swiftimgfs.control.protocol import format_request
 from swiftimgfs.control.sockets import connect_to
 from swiftimgfs.demo.options import SwiftUser
+from tests.support.attributes import FACTS, attribute
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 from tests.support.mounts import Mounted, mounted
 
@@ -82,9 +83,9 @@ def _texts(mount: Mounted, port: int, directory: Path) -> dict[str, str]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         metrics = answer.read().decode()
     attributes = [
-        (name, os.getxattr(path, name))
+        (name, attribute(path, name))
         for path in (mount.path / "secrets", mount.path / "secrets" / "image")
-        for name in os.listxattr(path)
+        for name in (*os.listxattr(path), *(f"user.swift.{fact}" for fact in FACTS))
     ]
     kept = [p for p in (directory / "state").rglob("*") if p.is_file()]
     return {

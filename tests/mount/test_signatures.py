@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swiftimgfs import cli
+from tests.support.attributes import attribute
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
 from tests.support.signing import NOW, YEAR, Signer, new_signer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import swiftclient
 
     from tests.support.embedded_swift import FaultySwift
+
 
 pytestmark = pytest.mark.mount
 
@@ -91,10 +93,6 @@ def write(path: Path, data: bytes, properties: Mapping[str, str] | None = None) 
     with path.open("wb") as file:
         sign(file.fileno(), properties or {})
         file.write(data)
-
-
-def attribute(path: Path, name: str) -> str | None:
-    return os.getxattr(path, name).decode() if name in os.listxattr(path) else None
 
 
 def names(client: swiftclient.Connection, container: str) -> list[str]:

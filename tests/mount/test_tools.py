@@ -147,14 +147,16 @@ def test_md5sum_is_the_etag(images: Path) -> None:
     assert digest == etag == hashlib.md5(SMALL, usedforsecurity=False).hexdigest()
 
 
-def test_getfattr_dumps_what_swift_says(images: Path) -> None:
-    (images / "image").write_bytes(LARGE)
+def test_getfattr_dumps_what_was_set_and_tells_what_swift_says(images: Path) -> None:
+    image = images / "image"
+    image.write_bytes(LARGE)
+    quietly("setfattr", "-n", "user.origin", "-v", "here", image)
 
-    dump = run("getfattr", "-d", "--absolute-names", images / "image")
+    dump = run("getfattr", "-d", "--absolute-names", image)
+    manifest = run("getfattr", "-n", "user.swift.manifest", "--absolute-names", image)
 
-    assert 'user.swift.manifest="slo"' in dump
-    assert "user.swift.location=" in dump
-    assert "user.swift.refresh" not in dump
+    assert dump.splitlines()[1:] == ['user.origin="here"', ""]
+    assert 'user.swift.manifest="slo"' in manifest
 
 
 # ── how full ─────────────────────────────────────────────────────────────────────────────
