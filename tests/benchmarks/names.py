@@ -6,8 +6,11 @@ and is then done in a new mount for each run. What counts is time and requests.
 
 from __future__ import annotations
 
+import os
+import tempfile
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.listing_baseline import list_with_swiftclient
@@ -24,7 +27,6 @@ from tests.benchmarks.stock import Stock, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.benchmarks.endpoint import Endpoint
 
@@ -33,6 +35,7 @@ PLAIN_OBJECTS = 100_000
 IMAGES = 1_000
 SEGMENTS = 20  # of each of those that are large
 CONTAINERS, IN_EACH = 1_000, 100
+MIRRORED_AT = 1_000_000_000
 MANY_NAMES = 1_000_000
 
 
@@ -105,6 +108,15 @@ def _images() -> Iterator[StoredObject]:
         yield StoredObject("glance", image, "", {"X-Object-Manifest": f"glance/{image}-"})
 
 
+def fill_mirror(stock: Stock) -> None:
+    """Store images as the first `rsync -a` leaves them, with their own times."""
+    mtime = {"X-Object-Meta-Mtime": f"{MIRRORED_AT}.000000"}
+    stock.plant(
+        StoredObject("mirror", f"image-{number:04d}", "mirrored", mtime)
+        for number in range(IMAGES)
+    )
+
+
 def fill_containers(stock: Stock) -> None:
     """Store a few images in each of many containers."""
     stock.plant(
@@ -148,6 +160,20 @@ def find_many(root: Path) -> Walked:
     return Walked(len(finished.output), finished.seconds)
 
 
+def mirror_again(root: Path) -> Walked:
+    """Run the second `rsync -a --delete` of all images, which transfers nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(IMAGES):
+            image = Path(name, f"image-{number:04d}")
+            image.write_text("mirrored")
+            os.utime(image, (MIRRORED_AT, MIRRORED_AT))
+        options = ["-a", "--delete", "--no-perms", "--omit-dir-times", "--itemize-changes"]
+        finished = run(["rsync", *options, f"{name}/", root / "mirror/"], JOB_SECONDS)
+    if finished.output:
+        raise ToolError(f"rsync changed something: {finished.output[:200]!r}")
+    return Walked(_expected(len(os.listdir(root / "mirror")), IMAGES), finished.seconds)
+
+
 def _expected(count: int, wanted: int) -> int:
     if count != wanted:
         raise ToolError(f"{count} names, not {wanted}")
@@ -170,6 +196,7 @@ NAMES_JOBS = (
     ),
     NamesJob("ls-warm", fill_plain, list_plain, (OURS, RCLONE_LISTING), prepare=list_plain),
     NamesJob("ls-images", fill_images, list_images, (OURS, RCLONE, RCLONE_LISTING)),
+    NamesJob("rsync-again", fill_mirror, mirror_again, (OURS, RCLONE), is_writable=True),
     NamesJob("find", fill_containers, find_all, (OURS, RCLONE_LISTING), most_runs=1),
     NamesJob("million", fill_many, find_many, (OURS,), most_runs=1),
 )

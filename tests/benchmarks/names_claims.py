@@ -22,6 +22,7 @@ def names_claims_of(all_results: Sequence[Result]) -> list[Claim]:
         at_most("ls: time / listing pages alone", 1.3, _ratio(results, "ls")),
         at_most("ls-warm: µs an entry", 12, _microseconds(results, "ls-warm")),
         at_most("ls-images: requests", 60, _requests(results, "ls-images")),
+        at_most("rsync-again: requests", 1_100, _requests(results, "rsync-again")),
         at_most("find: requests, of 1,000 containers", 1_020, _requests(results, "find")),
         at_most("million: peak RSS in MiB", 1024, _rss(results, "million")),
     ]
