@@ -90,14 +90,14 @@ class OpenFiles:
             await self.posts.sent(inode)
         has_changed = not self.is_being_written(inode) and await self._versions.refresh(inode)
         image = await self._versions.current_version(inode)
-        if may_write and flags & os.O_TRUNC:
+        if is_emptied := bool(flags & os.O_TRUNC):  # by who only reads, too: as Linux does
             self._versions.check_may_change(inode)
             image = await self._emptied(image)
         handle = FileHandle(
             image,
             may_read=access != os.O_WRONLY,
             may_write=may_write,
-            has_changed=may_write and bool(flags & os.O_TRUNC),
+            has_changed=is_emptied,
         )
         return self._opened(handle, has_changed=has_changed)
 
