@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import socket
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -15,10 +17,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.parser import text_string_to_metric_families
 
 from swiftimgfs import errors
+from swiftimgfs.control import exporter
 from swiftimgfs.control.exporter import metrics_at
 from swiftimgfs.control.metrics import Measured, ReportCollector
 from tests.support.control import in_thread
 from tests.support.reports import REPORT
+
+if TYPE_CHECKING:
+    from swiftimgfs.control.report import Report
 
 DASHBOARD = Path(__file__).parents[2] / "contrib" / "grafana" / "swiftimgfs.json"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -116,19 +122,25 @@ async def test_over_http(nursery) -> None:
         socket.create_connection(target)
 
 
-async def test_in_a_file(tmp_path, autojump_clock) -> None:
+async def test_in_a_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(exporter, "FILE_SECONDS", 0.02)
     path = tmp_path / "swiftimgfs.prom"
-    reports = iter(dataclasses.replace(REPORT, bytes_read=number) for number in range(10))
+    numbers = itertools.count()
 
-    async with metrics_at(path, lambda: next(reports), lambda: 3, in_thread):
-        first = samples_of(path.read_text())
-        await trio.sleep(20)
-        second = samples_of(path.read_text())
-        assert list(tmp_path.iterdir()) == [path]
+    def bytes_read() -> float:
+        name = "swiftimgfs_read_bytes_total", frozenset({("mountpoint", "/mnt/images")})
+        return samples_of(path.read_text())[name]  # all of it is there, whenever one looks
 
-    name = "swiftimgfs_read_bytes_total", frozenset({("mountpoint", "/mnt/images")})
-    assert (first[name], second[name]) == (0, 1)
-    assert not path.exists()
+    def report() -> Report:
+        return dataclasses.replace(REPORT, bytes_read=next(numbers))
+
+    async with metrics_at(path, report, lambda: 3, in_thread):
+        first = bytes_read()  # as soon as the mount is there
+        with trio.fail_after(20):
+            while bytes_read() < first + 3:  # noqa: ASYNC110  # a file has no event
+                await trio.sleep(0.01)
+
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(errors.MountError, match="No such file"):
         async with metrics_at(tmp_path / "no" / "x", lambda: REPORT, lambda: 0, in_thread):
             pass
