@@ -131,7 +131,11 @@ def test_directories_and_attributes_are_seen_by_the_other(here: Path, there: Pat
     os.utime(here / "d" / "image", (1_000_000_000, 1_000_000_000))
     (here / "d" / "image").chmod(0o640)
 
+    deadline = time.monotonic() + 10  # what is changed goes to Swift a moment later
     status = (there / "d" / "image").stat()
+    while status.st_mode & 0o777 != 0o640 and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+        status = (there / "d" / "image").stat()
     (there / "d" / "image").unlink()
     (there / "d").rmdir()
 

@@ -291,6 +291,39 @@ def test_tar_packs_and_unpacks(images: Path, local: Path, tmp_path: Path) -> Non
     assert "./sub/large" in run("tar", "-tzf", tmp_path / "b.tgz")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        'rsync -aX "$1/" "$2/"',
+        'cp -a "$1/." "$2"',
+        'tar -C "$1" --xattrs -cf - . | tar -C "$2" --xattrs -xpf -',
+    ],
+)
+def test_attributes_of_one_s_own_are_kept_over_a_round_trip(
+    images: Path, local: Path, tmp_path: Path, command: str
+) -> None:
+    quietly("setfattr", "-n", "user.origin", "-v", "a b", local / "sub" / "large")
+    (tmp_path / "back").mkdir()
+
+    quietly("sh", "-c", command, "sh", local, images)
+    quietly("sh", "-c", command, "sh", images, tmp_path / "back")
+
+    for tree in (images, tmp_path / "back"):
+        assert os.getxattr(tree / "sub" / "large", "user.origin") == b"a b"
+        assert facts_of(tree) == facts_of(local)
+
+
+def test_rsync_ax_delete_run_twice_does_nothing_the_second_time(
+    images: Path, local: Path
+) -> None:
+    quietly("setfattr", "-n", "user.origin", "-v", "a b", local / "sub" / "large")
+    copy = ["rsync", "-aXi", "--delete", f"{local}/", f"{images}/"]
+
+    run_all(*copy)
+
+    assert run_all(*copy) == ""
+
+
 def test_install_makes_a_file_with_a_mode(images: Path, local: Path) -> None:
     quietly("install", "-D", "-m", "600", local / "small", images / "new" / "small")
 
