@@ -298,7 +298,7 @@ def test_files_and_other_names_take_no_attributes(images: Path) -> None:
 
     for path in (images / "image", images / "directory"):
         assert errno_of_setting(path, f"{ACL}.read", b"t1:*") == errno.EOPNOTSUPP
-    for name in ("user.swift.location", f"{ACL}.admin", "user.mine", "trusted.mine"):
+    for name in ("user.swift.location", f"{ACL}.admin", "user.swift.mine", "trusted.mine"):
         assert errno_of_setting(images, name, b"x") == errno.EOPNOTSUPP
         with pytest.raises(OSError) as caught:
             os.removexattr(images, name)
