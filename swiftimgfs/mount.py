@@ -255,7 +255,7 @@ def build_filesystem(
 ) -> ImageFilesystem:
     """Return the parts of a mount, wired."""
     inodes = InodeTable(config.store.source.root)
-    directories = Directories(store, config.freshness)
+    directories = Directories(store, config.freshness, writing.nursery)
     files = OpenFiles(store, directories, inodes, fetcher, writing)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(

@@ -16,6 +16,7 @@ from swiftimgfs.config.memory import default_memory_limit
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.fuse.attributes import Presentation
+from swiftimgfs.model.details import ExactTimes
 from swiftimgfs.model.directories import FreshnessOptions
 from swiftimgfs.model.views import Layout, ViewOptions
 from swiftimgfs.store.auth import EndpointOptions, TransportOptions
@@ -157,7 +158,7 @@ def load_config(
         freshness=FreshnessOptions(
             attr_timeout=settings["attr_timeout"],
             list_timeout=settings["list_timeout"],
-            is_mtime_exact=settings["mtime"] == "exact",
+            exact_times=ExactTimes(settings["mtime"]),
             show_segments=settings["show_segments"],
         ),
         view=_view(settings, store),

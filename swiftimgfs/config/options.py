@@ -123,7 +123,14 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "mtime",
         default="exact",
         choices=[
-            ("exact", "as stored with each image, which costs a request each"),
+            (
+                "exact",
+                (
+                    "as stored with each image; where a few that are asked have none, only of one"
+                    " that is looked at alone"
+                ),
+            ),
+            ("every", "as stored with each image, whatever others have"),
             ("listing", "when Swift stored it, as the listing says"),
         ],
         help="Which modification time an image shows.",

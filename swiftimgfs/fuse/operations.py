@@ -91,7 +91,7 @@ class ImageOperations(pyfuse3.Operations):
             if "inode" in request:
                 return str(self._fs.inode(request["inode"]).path)
             if operation.endswith("dir"):
-                return str(self._fs.directory_of(request["fh"]).path)
+                return str(self._fs.open_directories.directory_of(request["fh"]).path)
             return str(self._fs.files.path_of(request["fh"]))
         except (errors.SwiftImgFsError, KeyError):
             return ""
@@ -275,12 +275,15 @@ class ImageOperations(pyfuse3.Operations):
     @replying
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """Open a directory."""
-        return await self._fs.open_directory(inode)
+        return await self._fs.open_directories.open(self._fs.inode(inode))
 
     @replying
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Reply with entries from `start_id` on: `.`, `..`, then the names in order."""
-        directory = self._fs.directory_of(fh)
+        directories = self._fs.open_directories
+        if start_id == 0:
+            await directories.rewind(fh)
+        directory = directories.directory_of(fh)
         for number, name in ((0, b"."), (1, b"..")):
             inode = directory if number == 0 else (directory.parent or directory)
             if start_id <= number and not pyfuse3.readdir_reply(
@@ -288,18 +291,21 @@ class ImageOperations(pyfuse3.Operations):
             ):
                 return
         number = max(start_id, 2)
-        while (entry := self._fs.entry(fh, number - 2)) is not None:
+        while (entry := await directories.entry(fh, number - 2)) is not None:
             number += 1
-            name = entry.component.encode()
-            if not pyfuse3.readdir_reply(token, name, self._attributes(entry), number):
-                self._fs.forgo(entry)
+            inode, is_settled = entry
+            attributes = self._attributes(inode)
+            if not is_settled:
+                attributes.attr_timeout = 0
+            if not pyfuse3.readdir_reply(token, inode.component.encode(), attributes, number):
+                self._fs.forgo(inode)
                 return
-            self._fs.remember(entry)
+            self._fs.remember(inode)
 
     @replying
     async def releasedir(self, fh: int) -> None:
         """Close a directory."""
-        self._fs.release_directory(fh)
+        self._fs.open_directories.release(fh)
 
     @replying
     async def fsyncdir(self, fh: int, datasync: bool) -> None:  # noqa: FBT001  # the kernel's

@@ -51,8 +51,13 @@ class StoredAttributes:
     gid: int | None
 
 
+NOTHING_STORED = StoredAttributes(None, None, None)
+
+
 def stored_attributes(metadata: Mapping[str, str]) -> StoredAttributes:
     """Return the attributes in metadata, which anybody may have written."""
+    if not metadata:
+        return NOTHING_STORED
     return StoredAttributes(
         mode=_number(metadata.get("mode", ""), base=8, largest=PERMISSIONS),
         uid=_number(metadata.get("uid", ""), base=10, largest=2**32 - 2),
@@ -70,7 +75,9 @@ def _number(text: str, *, base: int, largest: int) -> int | None:
 
 def allocated_bytes(metadata: Mapping[str, str], size: int) -> int:
     """Return how many bytes of a sparse image are stored; all `size` of any other."""
+    if "allocated" not in metadata:
+        return size
     try:
-        return max(0, int(metadata.get("allocated", "")))
+        return max(0, int(metadata["allocated"]))
     except ValueError:
         return size

@@ -1,32 +1,53 @@
 """What images are: HEADs that were answered, kept while they are good.
 
-A listing cannot tell a DLO's size, nor the mtime and mode in an image's metadata. Those are
-asked for with one HEAD per image, in parallel, and kept as long as the listing shows the
-same version. Who asks for one image gets it at most `attr_timeout` seconds old.
+A listing cannot tell the mtime and mode in an image's metadata, nor what an empty object or
+an SLO is made of. What is asked for that is kept as long as a listing shows the same version.
+Who asks for one image gets it at most `attr_timeout` seconds old, and whoever asks for it
+meanwhile gets the same answer.
 
-Every image seen is noted in the registry of segments, so whoever asked for the details of
-a directory knows which of its objects are segments.
+Every manifest seen is noted in the registry of segments, so whoever had the manifests of a
+directory settled knows which of its objects are segments.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.model import samples
+from swiftimgfs.model.glance_rows import glance_images
 from swiftimgfs.model.paths import StorePath
+from swiftimgfs.store.naming import glance_image_claiming
 from swiftimgfs.store.records import ImageInfo, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from swiftimgfs.model.segments import Parts, SegmentRegistry
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ObjectRow
+
+# How many of the images of a directory that look like Glance's large ones are asked.
+CONFIRMED = 8
+NEVER = -math.inf
+# Seconds for which a listing is not believed of an image that was found gone.
+SHORTEST_MEMORY = 1.0
+# Tasks that ask side by side; the connections are fewer.
+ASKERS = 32
+
+
+class ExactTimes(enum.Enum):
+    """Whose own modification time is asked for, as `-o mtime` says."""
+
+    LIKELY = "exact"
+    EVERY = "every"
+    NOBODY = "listing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +65,52 @@ class ImageDetails:
         segments: SegmentRegistry,
         *,
         attr_timeout: float,
-        is_mtime_exact: bool,
+        list_timeout: float,
+        exact_times: ExactTimes,
     ) -> None:
         self._store = store
         self._segments = segments
         self._attr_timeout = attr_timeout
-        self._is_mtime_exact = is_mtime_exact
+        self._list_timeout = list_timeout
+        self._exact_times = exact_times
         self._known: dict[tuple[str, str], _Known] = {}
+        self._missing: dict[tuple[str, str], float] = {}
+        self._asking: dict[tuple[str, str], trio.Event] = {}
+        self._unasked: set[tuple[str, str]] = set()
+        self._resolved: dict[tuple[str, str], str] = {}
+        self._verdicts: dict[samples.Stratum, tuple[bool, float]] = {}
+
+    # ── one image ──────────────────────────────────────────────────────────────────────
 
     async def image(self, path: StorePath) -> ImageInfo:
-        """Return the image at `path`, at most `attr_timeout` old."""
+        """Return the image at `path`, at most `attr_timeout` old.
+
+        Raises:
+            NotFoundError: There is none, or was none that long ago.
+        """
+        name = (path.container, path.name)
+        while True:
+            if (info := self.fresh(path)) is not None:
+                return info
+            if self._is_young(self._missing.get(name)):
+                raise errors.NotFoundError(f"{path}: was not there a moment ago")
+            if (event := self._asking.get(name)) is None:
+                break
+            await event.wait()
+            if self._attr_timeout == 0:  # nothing is ever fresh then, not even what just came
+                break
+        event = self._asking[name] = trio.Event()
+        try:
+            return await self.refreshed_image(path)
+        finally:
+            if self._asking.get(name) is event:
+                del self._asking[name]
+            event.set()
+
+    def fresh(self, path: StorePath) -> ImageInfo | None:
+        """Return an image that was asked for at most `attr_timeout` ago, if it was."""
         known = self._known.get((path.container, path.name))
-        if known and trio.current_time() - known.asked_at < self._attr_timeout:
-            return known.info
-        return await self.refreshed_image(path)
+        return known.info if known and self._is_young(known.asked_at) else None
 
     async def refreshed_image(self, path: StorePath) -> ImageInfo:
         """Return the image at `path` as it is now.
@@ -69,6 +122,7 @@ class ImageDetails:
             info = await self._store.head_image(path.container, path.name)
         except errors.NotFoundError:
             self.forget(path)
+            self._note_missing(path)
             raise
         self.note(info)
         return info
@@ -78,55 +132,250 @@ class ImageDetails:
         name = (info.container, info.name)
         known = self._known.get(name)
         self._known[name] = _Known(info, trio.current_time())
-        if parts is not None or known is None or known.info.etag != info.etag:
+        self._missing.pop(name, None)
+        self._unasked.discard(name)
+        if parts is not None and info.manifest is Manifest.SLO:
+            self._resolved[name] = info.etag
+        if parts is not None or not self._is_noted(info, known):
             self._segments.note(info, parts or ())
+
+    def _is_noted(self, info: ImageInfo, known: _Known | None) -> bool:
+        """Return whether the registry has what this version is made of."""
+        if info.manifest is Manifest.SLO:
+            return self._resolved.get((info.container, info.name)) == info.etag
+        return known is not None and known.info.etag == info.etag
 
     def forget(self, path: StorePath) -> None:
         """Forget an image that is gone."""
-        self._known.pop((path.container, path.name), None)
+        name = (path.container, path.name)
+        self._known.pop(name, None)
+        self._resolved.pop(name, None)
+        self._unasked.discard(name)
         self._segments.forget(path.container, path.name)
 
     def expire(self, directory: StorePath) -> None:
         """Have the images in a directory, however deep, be asked for again by who wants them."""
         for (container, name), known in list(self._known.items()):
             if StorePath(container, name).is_in(directory):
-                self._known[container, name] = _Known(known.info, -math.inf)
+                self._known[container, name] = _Known(known.info, NEVER)
+        self._missing.clear()
+        self._verdicts.clear()
 
-    async def ask(self, container: str, rows: Iterable[ObjectRow]) -> None:
-        """Ask for what the listing cannot tell of these images, side by side."""
-        with errors.first_failure():
-            async with trio.open_nursery() as nursery:
-                for row in rows:
-                    if self._needs_asking(container, row):
-                        nursery.start_soon(self.ask_one, container, row)
+    async def confirm_segment(self, path: StorePath) -> bool:
+        """Return whether a name is a segment's, with its manifest asked if that was inferred."""
+        if not self._segments.is_segment(path.container, path.name):
+            return False
+        claiming = glance_image_claiming(path.component)
+        manifest = path.parent.child(claiming) if claiming else path
+        if (manifest.container, manifest.name) in self._unasked:
+            with contextlib.suppress(errors.NotFoundError):
+                await self.refreshed_image(manifest)
+        return self._segments.is_segment(path.container, path.name)
+
+    # ── the manifests of a directory ───────────────────────────────────────────────────
+
+    async def settle(
+        self, container: str, rows: Sequence[ObjectRow], spoilt: Collection[str]
+    ) -> None:
+        """Learn which of these objects are manifests, and so what is a segment.
+
+        Large images of Glance's are told by what the listing has of them; a few of them have
+        to confirm that. Of all others that may be manifests each is asked once a version.
+
+        Args:
+            container: Where they are.
+            rows: Of one directory, in Swift's order.
+            spoilt: See `glance_rows`.
+        """
+        inferred = {
+            info.name: info
+            for info in glance_images(container, rows, spoilt)
+            if not self._is_known(container, info.name, info.last_modified_ns)
+        }
+        step = max(1, len(inferred) // CONFIRMED)
+        asked = {*list(inferred)[::step][:CONFIRMED]}
+        may_be = [row for row in rows if row.may_be_manifest]
+        await self._ask(
+            container, [row for row in may_be if row.name not in inferred or row.name in asked]
+        )
+        rest = [info for name, info in inferred.items() if name not in asked]
+        if all(self._is_as_inferred(inferred[name]) for name in asked):
+            for info in rest:
+                self._unasked.add((container, info.name))
+                self._known[container, info.name] = _Known(info, NEVER)
+                self._segments.note(info, ())
+        else:
+            names = {info.name for info in rest}
+            await self._ask(container, [row for row in may_be if row.name in names])
+
+    def _is_as_inferred(self, inferred: ImageInfo) -> bool:
+        """Return whether an image that was asked is what the listing let expect; or is gone."""
+        known = self._known.get((inferred.container, inferred.name))
+        return known is None or known.info.dlo == inferred.dlo
+
+    async def _ask(self, container: str, rows: Iterable[ObjectRow]) -> None:
+        """Ask what these are, side by side, unless this version of them is known."""
+        await side_by_side(
+            (self.ask_one, container, row) for row in rows if self._needs_asking(container, row)
+        )
+
+    def _needs_asking(self, container: str, row: ObjectRow) -> bool:
+        if row.is_slo:
+            return self._resolved.get((container, row.name)) != row.slo_etag
+        return not self._is_known(container, row.name, row.last_modified_ns)
 
     async def ask_one(self, container: str, row: ObjectRow) -> None:
         """Ask what one listed image is; one that is gone by now is not known afterwards."""
-        with contextlib.suppress(errors.NotFoundError):
+        path = StorePath(container, row.name)
+        try:
+            if row.is_slo:
+                with contextlib.suppress(errors.ImageChangedError):  # is asked as it is now
+                    await self._resolve(listed_image(container, row))
+                    return
             info = await self._store.head_image(container, row.name)
+            self.note(info)
             if info.manifest is Manifest.SLO:
-                self.note(info, (await self._store.resolve(info)).parts)
-            else:
-                self.note(info)
+                await self._resolve(info)
+        except errors.NotFoundError:
+            self.forget(path)
+
+    async def _resolve(self, info: ImageInfo) -> None:
+        """Learn which objects an SLO is made of."""
+        image = await self._store.resolve(info)
+        self._resolved[info.container, info.name] = info.etag
+        self._segments.note(info, image.parts)
 
     def of(self, container: str, row: ObjectRow) -> ImageInfo | None:
         """Return what a listed image is; None if it was gone when it was asked for."""
         known = self._known.get((container, row.name))
-        if known is not None:
+        if known is not None and known.info.last_modified_ns >= row.last_modified_ns:
+            return known.info  # where it is newer, the listing lags
+        if row.may_be_manifest and not row.is_slo:
+            return known.info if known is not None else None
+        return listed_image(container, row)
+
+    # ── attributes ─────────────────────────────────────────────────────────────────────
+
+    def lacks_attributes(self, info: ImageInfo) -> bool:
+        """Return whether this listed image may have attributes that are not known yet."""
+        if self._exact_times is ExactTimes.NOBODY or self._has_metadata_of(info):
+            return False
+        return self._verdict(samples.stratum_of(info)) is not False
+
+    def is_settled(self, info: ImageInfo) -> bool:
+        """Return whether what is shown of this image is what a look at it alone would show."""
+        return self._exact_times is ExactTimes.NOBODY or self._has_metadata_of(info)
+
+    async def exact(
+        self, images: Collection[ImageInfo], all_of_them: Callable[[], Collection[ImageInfo]]
+    ) -> None:
+        """Ask for attributes of `images`, where some of all of the directory carry any.
+
+        Afterwards `best` says what is to be shown of each.
+        """
+        if self._exact_times is ExactTimes.NOBODY:
+            return
+        unknown = [info for info in images if not self._has_metadata_of(info)]
+        for stratum, alike in samples.by_stratum(unknown).items():
+            if self._verdict(stratum) is None:
+                await self._judge(stratum, all_of_them())
+            if self._verdict(stratum) is not False:
+                await self._head_all(i for i in alike if not self._has_metadata_of(i))
+
+    def best(self, info: ImageInfo) -> ImageInfo | None:
+        """Return the best that is known of a listed image; None when it was found gone."""
+        name = (info.container, info.name)
+        known = self._known.get(name)
+        if known is None and (since := self._missing.get(name)) is not None:
+            is_recent = trio.current_time() - since < max(self._attr_timeout, SHORTEST_MEMORY)
+            return None if is_recent else info
+        if known is not None and known.info.last_modified_ns >= info.last_modified_ns:
             return known.info
-        if self._needs_asking(container, row):
+        return info
+
+    def _verdict(self, stratum: samples.Stratum) -> bool | None:
+        """Return whether images like these carry attributes; None when that is not known."""
+        if self._exact_times is ExactTimes.EVERY:
+            return True
+        known = self._verdicts.get(stratum)
+        if known is None or trio.current_time() - known[1] >= self._list_timeout:
             return None
-        return ImageInfo(
-            container=container,
-            name=row.name,
-            size=row.size,
-            etag=row.etag,
-            last_modified_ns=row.last_modified_ns,
-            content_type=row.content_type,
+        return known[0]
+
+    async def _judge(self, stratum: samples.Stratum, images: Collection[ImageInfo]) -> None:
+        """Find out whether images like these carry attributes, by what a few of them answer."""
+        alike = samples.by_stratum(images).get(stratum, [])
+        asked = samples.sample_of(alike)
+        await self._head_all(info for info in asked if not self._has_metadata_of(info))
+        verdict = any(
+            samples.carries_attributes(best.metadata)
+            for info in alike
+            if (best := self.best(info)) is not None
+        )
+        self._verdicts[stratum] = verdict, trio.current_time()
+
+    def _has_metadata_of(self, info: ImageInfo) -> bool:
+        """Return whether this version of an image was asked for its metadata."""
+        name = (info.container, info.name)
+        return name not in self._unasked and self._is_known(*name, info.last_modified_ns)
+
+    async def _head_all(self, images: Iterable[ImageInfo]) -> None:
+        await side_by_side(
+            (self._head, StorePath(info.container, info.name)) for info in images
         )
 
-    def _needs_asking(self, container: str, row: ObjectRow) -> bool:
-        known = self._known.get((container, row.name))
-        if known is not None:
-            return known.info.last_modified_ns != row.last_modified_ns
-        return row.may_be_manifest or self._is_mtime_exact
+    async def _head(self, path: StorePath) -> None:
+        with contextlib.suppress(errors.NotFoundError):
+            await self.refreshed_image(path)
+
+    # ── helpers ────────────────────────────────────────────────────────────────────────
+
+    def _is_known(self, container: str, name: str, last_modified_ns: int) -> bool:
+        known = self._known.get((container, name))
+        return known is not None and known.info.last_modified_ns == last_modified_ns
+
+    def _is_young(self, since: float | None) -> bool:
+        return since is not None and trio.current_time() - since < self._attr_timeout
+
+    def _note_missing(self, path: StorePath) -> None:
+        now = trio.current_time()
+        oldest = now - max(self._attr_timeout, SHORTEST_MEMORY)
+        # As old as they are in order: those that are too old are the first.
+        for name, since in list(self._missing.items()):
+            if since >= oldest:
+                break
+            del self._missing[name]
+        self._missing.pop((path.container, path.name), None)
+        self._missing[path.container, path.name] = now
+
+
+def listed_image(container: str, row: ObjectRow) -> ImageInfo:
+    """Return an image as far as a listing tells: all but its metadata."""
+    return ImageInfo(
+        container=container,
+        name=row.name,
+        size=row.size,
+        etag=row.slo_etag or row.etag,
+        last_modified_ns=row.last_modified_ns,
+        content_type=row.content_type,
+        manifest=Manifest.SLO if row.is_slo else None,
+    )
+
+
+async def side_by_side(calls: Iterable[tuple[Any, ...]]) -> None:
+    """Await calls, each a function with its arguments, many at once.
+
+    Raises:
+        SwiftImgFsError: What the first of them failed with; the others are given up.
+    """
+    listed = list(calls)
+    waiting = iter(listed)
+
+    async def work() -> None:
+        for function, *arguments in waiting:
+            await function(*arguments)
+
+    with errors.first_failure():
+        async with trio.open_nursery() as nursery:
+            for _ in listed[:ASKERS]:
+                nursery.start_soon(work)

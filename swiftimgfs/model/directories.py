@@ -1,41 +1,43 @@
-"""What is in a directory, and what a name is: listings with an age, made from Swift's.
+"""What is in a directory, and what a name is: what the mount asks of Swift's listings.
 
-A directory is a container, or a prefix in it. Its listing is read in pages, rid of segments
-and of names that POSIX cannot hold, overlaid with what this mount did, and kept for
-`list_timeout` seconds.
+`listings` loads and keeps them; here a name is looked up, alone or among many of its
+directory, and what this mount does to the store is noted.
 
-Concurrent requests for one listing share it. Apart from that nothing here is shared
-between tasks over an await: each method decides on what it has just got.
+Nothing here is shared between tasks over an await: each method decides on what it has just got.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.model.details import ImageDetails
+from swiftimgfs.model.containers import Containers
+from swiftimgfs.model.details import ExactTimes, ImageDetails
+from swiftimgfs.model.entries import Entry, Listing, file_entry, images_of
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.listings import ROOT, Listings
 from swiftimgfs.model.overlay import Overlay
-from swiftimgfs.model.paths import StorePath, is_representable
+from swiftimgfs.model.paths import StorePath
 from swiftimgfs.model.segments import SegmentRegistry
+from swiftimgfs.model.walks import FEW, Bursts, WalkAhead
 from swiftimgfs.store.naming import glance_image_claiming
-from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Sequence
 
     from swiftimgfs.model.segments import Parts
     from swiftimgfs.store.image_store import ImageStore, StoredImage
-    from swiftimgfs.store.records import ContainerRow, ImageInfo, ObjectRow
+    from swiftimgfs.store.records import ImageInfo, ObjectRow
 
-# How many manifests of a container are looked at to learn whether its `_segments` neighbour
-# holds segments; one of them usually tells.
-MANIFESTS_ASKED = 8
+# How many images are asked side by side, of those that are looked at one after the other.
+CHUNK = 256
+# A directory that is walked is listed again when that takes so many fewer requests.
+NAMES_FOR_A_PAGE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +47,23 @@ class FreshnessOptions:
     Attributes:
         attr_timeout: Seconds for which an image is not asked for again.
         list_timeout: Seconds for which a listing is not asked for again.
-        is_mtime_exact: Ask for each image's own mtime instead of taking the listing's.
+        exact_times: Whose own mtime is asked for instead of taking the listing's.
         show_segments: Hide nothing.
     """
 
     attr_timeout: float = 1.0
     list_timeout: float = 60.0
-    is_mtime_exact: bool = True
+    exact_times: ExactTimes = ExactTimes.LIKELY
     show_segments: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One name in a directory.
-
-    Attributes:
-        info: The image of a file; of a directory the marker that was looked up, if any.
-        mtime_ns: Of a directory without its own.
-        metadata: Attributes that were stored with it.
-    """
-
-    component: str
-    kind: Kind
-    info: ImageInfo | None = None
-    mtime_ns: int = 0
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Listing:
-    """The entries of a directory by name, and how many names are not shown."""
-
-    entries: dict[str, Entry]
-    hidden: int
-    loaded_at: float
 
 
 class Directories:
     """The directories of one store."""
 
-    def __init__(self, store: ImageStore, options: FreshnessOptions) -> None:
+    def __init__(
+        self, store: ImageStore, options: FreshnessOptions, nursery: trio.Nursery
+    ) -> None:
+        """Load listings in `nursery`, which is the mount's."""
         self._store = store
         self._options = options
         self._segments = SegmentRegistry()
@@ -92,13 +71,24 @@ class Directories:
             store,
             self._segments,
             attr_timeout=options.attr_timeout,
-            is_mtime_exact=options.is_mtime_exact,
+            list_timeout=options.list_timeout,
+            exact_times=options.exact_times,
         )
         self._overlay = Overlay()
-        self._listings: dict[StorePath, Listing] = {}
-        self._loading: dict[StorePath, trio.Event] = {}
-        self._refreshes = 0
-        self._started_ns = time.time_ns()
+        self._containers = Containers(store)
+        self._listings = Listings(
+            store,
+            nursery,
+            self._containers,
+            self._details,
+            self._segments,
+            self._overlay,
+            list_timeout=options.list_timeout,
+            show_segments=options.show_segments,
+            started_ns=time.time_ns(),
+        )
+        self._bursts = Bursts(options.list_timeout)
+        self._walk_ahead = WalkAhead()
 
     # ── what is there ──────────────────────────────────────────────────────────────────
 
@@ -108,26 +98,23 @@ class Directories:
         Raises:
             NotFoundError: There is no such container.
         """
-        while (event := self._loading.get(path)) is not None:
-            await event.wait()
-        known = self._listings.get(path)
-        if known is not None and self._is_younger(known, self._options.list_timeout):
-            return known
-        event = self._loading[path] = trio.Event()
-        refreshes = self._refreshes
-        try:
-            listing = await (self._load_root() if path.is_root else self._load(path))
-            if refreshes == self._refreshes:  # else it may be older than what was asked for
-                self._listings[path] = listing
-            return listing
-        finally:
-            del self._loading[path]
-            event.set()
+        return await self._listings.load(path).whole()
+
+    async def growing_listing(self, path: StorePath) -> Listing:
+        """Return the same as soon as the first names are known.
+
+        Who opens one directory after the other finds the next ones loaded.
+        """
+        listing = self._listings.load(path)
+        siblings = None if path.is_root else self._listings.known(path.parent)
+        if siblings is not None and not siblings.is_loading:
+            for sibling in self._walk_ahead.next_after(path, siblings):
+                self._listings.load(sibling)
+        return await listing.begun()
 
     async def fresh_listing(self, path: StorePath) -> Listing:
         """Return what is in a directory now."""
-        self._listings.pop(path, None)
-        return await self.listing(path)
+        return await self._listings.reload(path).whole()
 
     async def lookup(self, path: StorePath) -> Entry:
         """Return what `path` is now: an image at most `attr_timeout` old, or a directory.
@@ -137,16 +124,84 @@ class Directories:
         """
         if path.is_container:
             return await self._container(path)
-        if self._is_hidden(path.container, path.name):
+        if await self._is_hidden(path):
             raise errors.NotFoundError(f"{path}: a segment of an image")
         if self._overlay.directory(path):
-            return self._bare_directory(path.component)
-        known = self._listings.get(path.parent)
-        if known is not None and self._is_younger(known, self._options.list_timeout):
-            entry = known.entries.get(path.component)
-            if entry is not None and entry.kind is Kind.DIRECTORY:
-                return entry
+            return self._listings.bare_directory(path.component)
+        listing = self._listings.known(path.parent)
+        listed = listing.entries.get(path.component) if listing else None
+        if listed is not None and listed.kind is Kind.DIRECTORY:
+            return listed
+        if listed is not None:
+            with contextlib.suppress(errors.NotFoundError):
+                return self._entry_of(path, await self.status(path))
         return await self._probe(path)
+
+    async def status(self, path: StorePath) -> ImageInfo:
+        """Return the image at `path` as `stat` shows it.
+
+        It is at most `attr_timeout` old, by a request of its own; when many of a directory
+        are asked for, by the directory's listing and by the requests that `exact` makes.
+        """
+        info = self._details.fresh(path)
+        if info is None and (listing := await self._walked(path.parent)) is not None:
+            entry = listing.entries.get(path.component)
+            if entry is not None and entry.info is not None and entry.kind is Kind.FILE:
+                if self._details.lacks_attributes(entry.info):
+                    some = listing.images_from(path.component, CHUNK)
+                    await self._details.exact(some, listing.images)
+                info = self._details.best(entry.info)
+        return info if info is not None else await self.image(path)
+
+    async def _walked(self, directory: StorePath) -> Listing | None:
+        """Return the listing of a directory of which many names are asked for; as of now."""
+        count = self._bursts.count(directory)
+        listing = self._listings.known(directory)
+        oldest = self._options.attr_timeout
+        if count <= FEW or listing is None or not oldest:
+            return None
+        if listing.completed_at is not None:
+            if trio.current_time() - listing.completed_at < oldest:
+                return listing
+            pages = 1 + len(listing.entries) // self._store.limits.listing
+            if count < NAMES_FOR_A_PAGE * pages:
+                return None
+            return await self._listings.reload(directory).whole()
+        return listing
+
+    # ── directories as they are read ───────────────────────────────────────────────────
+
+    def is_walked(self, path: StorePath) -> bool:
+        """Return whether the attributes of many names in a directory are asked for."""
+        return self._bursts.is_walked(path)
+
+    def is_settled(self, entry: Entry) -> bool:
+        """Return whether an entry is shown as a look at it alone would show it."""
+        if entry.kind is Kind.DIRECTORY or entry.info is None:
+            return True
+        return self._details.is_settled(entry.info)
+
+    async def exact(self, entries: Sequence[Entry], listed: Sequence[Entry]) -> None:
+        """Ask for attributes of entries, where some of all that are listed carry any."""
+        await self._details.exact(images_of(entries), lambda: images_of(listed))
+
+    def best(self, entry: Entry) -> Entry:
+        """Return the best that is known of an entry."""
+        if entry.kind is Kind.DIRECTORY or entry.info is None:
+            return entry
+        info = self._details.best(entry.info)
+        return (
+            entry if info is None or info is entry.info else file_entry(entry.component, info)
+        )
+
+    def has_gone(self, entry: Entry) -> bool:
+        """Return whether a listed image was found gone; its listing then has it no more."""
+        if entry.kind is Kind.DIRECTORY or entry.info is None:
+            return False
+        if self._details.best(entry.info) is not None:
+            return False
+        self._listings.set_entry(StorePath(entry.info.container, entry.info.name), None)
+        return True
 
     async def lookup_image(self, path: StorePath) -> Entry:
         """Return the file `path`, whatever lies deeper: an image at most `attr_timeout` old.
@@ -155,17 +210,31 @@ class Directories:
             NotFoundError: There is no image, or it is a segment, which is not shown.
         """
         entry = await self._image_entry(path)
-        if entry.kind is Kind.DIRECTORY or self._is_hidden(path.container, path.name):
+        if entry.kind is Kind.DIRECTORY or await self._is_hidden(path):
             raise errors.NotFoundError(f"{path}: not an image that is shown")
         return entry
 
     async def image(self, path: StorePath) -> ImageInfo:
         """Return the image at `path`, at most `attr_timeout` old."""
-        return await self._details.image(path)
+        with self._falling_out(path):
+            return await self._details.image(path)
 
     async def refreshed_image(self, path: StorePath) -> ImageInfo:
         """Return the image at `path` as it is now."""
-        return await self._details.refreshed_image(path)
+        with self._falling_out(path):
+            return await self._details.refreshed_image(path)
+
+    @contextlib.contextmanager
+    def _falling_out(self, path: StorePath) -> Iterator[None]:
+        """Have an image that is found gone fall out of its directory's listing."""
+        try:
+            yield
+        except errors.NotFoundError:
+            listing = self._listings.known(path.parent)
+            entry = listing.entries.get(path.component) if listing else None
+            if entry is not None and entry.kind is Kind.FILE:
+                self._listings.set_entry(path, None)
+            raise
 
     def expire(self, path: StorePath) -> None:
         """Have an image be asked for again by whoever wants it next."""
@@ -177,9 +246,7 @@ class Directories:
         What this mount did there is compared with Swift now, since no listing that lags may
         hide it, and somebody else may have taken it away again.
         """
-        self._refreshes += 1
-        for path in [p for p in self._listings if p.is_in(directory) or p == directory.parent]:
-            del self._listings[path]
+        self._listings.forget_in(directory)
         self._details.expire(directory)
         images, directories = self._overlay.below(directory)
         with errors.first_failure():
@@ -218,7 +285,7 @@ class Directories:
         if claiming is not None and not self._segments.is_segment(path.container, path.name):
             with contextlib.suppress(errors.NotFoundError):
                 await self._details.image(path.parent.child(claiming))
-        if self._segments.is_segment(path.container, path.name):
+        if await self._details.confirm_segment(path):
             raise errors.NotPermittedError(f"{path}: the name belongs to a segment of an image")
 
     # ── what this mount learnt and did ─────────────────────────────────────────────────
@@ -231,7 +298,7 @@ class Directories:
         """Note that we stored an image, or changed its metadata."""
         self._details.note(info, parts)
         self._overlay.stored(path, info)
-        self._set_entry(path, _file_entry(path.component, info))
+        self._listings.set_entry(path, file_entry(path.component, info))
 
     def removed(self, path: StorePath, info: ImageInfo | None) -> None:
         """Note that we took an image's name away; None when it had never been stored.
@@ -243,153 +310,36 @@ class Directories:
         self._overlay.removed(path, info)
         if path.parent.name:
             self._overlay.made_directory(path.parent)
-        self._set_entry(path, None)
+        self._listings.set_entry(path, None)
 
     def made_directory(self, path: StorePath) -> None:
         """Note that we made a directory."""
         self._overlay.made_directory(path)
-        self._set_entry(path, Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns()))
+        entry = Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns())
+        self._listings.set_entry(path, entry)
 
     def removed_directory(self, path: StorePath) -> None:
         """Note that we removed a directory."""
         self._overlay.removed_directory(path)
-        self._listings.pop(path, None)
-        self._listings.pop(path.parent, None)  # an image that it shadowed shows again
+        self._listings.forget(path)
+        self._listings.forget(path.parent)  # an image that it shadowed shows again
 
-    # ── containers ─────────────────────────────────────────────────────────────────────
+    def changed_container(self, path: StorePath) -> None:
+        """Note that we changed the metadata of a container."""
+        self._containers.changed(path.container)
 
-    async def _load_root(self) -> Listing:
-        now = trio.current_time()
-        rows = await self._store.list_containers()
-        segment_containers = await self._segment_containers(rows)
-        shown = [row for row in rows if row.name not in segment_containers]
-        entries = {
-            row.name: Entry(row.name, Kind.DIRECTORY, mtime_ns=row.last_modified_ns)
-            for row in shown
-            if is_representable(row.name)
-        }
-        hidden = len(shown) - len(entries)
-        self._overlay_directories(StorePath(), entries)
-        return Listing(entries, hidden, now)
-
-    async def _segment_containers(self, rows: list[ContainerRow]) -> set[str]:
-        """Return which containers hold the segments of the container they are named after."""
-        found: set[str] = set()
-
-        async def ask(container: str, candidate: ContainerRow) -> None:
-            may_have = candidate.object_count > 0  # or had: the account's listing lags
-            if may_have and await self._has_segments_in(container, candidate.name):
-                found.add(candidate.name)
-                return
-            info = await self._store.head_container(candidate.name)
-            if info.object_count == 0:
-                has_segments = info.is_our_segment_container
-            else:
-                has_segments = not may_have and await self._has_segments_in(
-                    container, candidate.name
-                )
-            if has_segments:
-                found.add(candidate.name)
-
-        names = {row.name for row in rows}
-        if not self._options.show_segments:
-            with errors.first_failure():
-                async with trio.open_nursery() as nursery:
-                    for row in rows:
-                        container = row.name.removesuffix(SEGMENT_CONTAINER_SUFFIX)
-                        if container != row.name and container in names:
-                            nursery.start_soon(ask, container, row)
-        return found
-
-    async def _has_segments_in(self, container: str, candidate: str) -> bool:
-        """Return whether a manifest in `container` names an object in `candidate`."""
-        asked = 0
-        marker: str | None = ""
-        while marker is not None and asked < MANIFESTS_ASKED:
-            if self._segments.names_any_in(candidate):
-                return True
-            page = await self._store.list_page(container, delimiter="", marker=marker)
-            marker = page.next_marker
-            manifests = [
-                r for r in page.rows if r.may_be_manifest and not r.is_directory_marker
-            ]
-            await self._details.ask(container, manifests[:MANIFESTS_ASKED])
-            asked += len(manifests)
-        return self._segments.names_any_in(candidate)
+    # ── steps ──────────────────────────────────────────────────────────────────────────
 
     async def _container(self, path: StorePath) -> Entry:
-        known = self._listings.get(StorePath())
-        if known is not None and self._is_younger(known, self._options.attr_timeout):
-            entry = known.entries.get(path.component)
-            if entry is not None:
-                return entry
-        info = await self._store.head_container(path.container)
-        return Entry(path.component, Kind.DIRECTORY, None, info.mtime_ns, info.metadata)
-
-    # ── in a container ─────────────────────────────────────────────────────────────────
-
-    async def _load(self, path: StorePath) -> Listing:
-        now = trio.current_time()
-        rows: list[ObjectRow] = []
-        directories: list[str] = []
-        marker: str | None = ""
-        while marker is not None:
-            page = await self._store.list_page(path.container, path.prefix, marker=marker)
-            markers = [
-                r.name for r in page.rows if r.is_directory_marker or r.name == path.prefix
-            ]
-            rows += [row for row in page.rows if row.name not in markers]
-            directories += [name for name in (*page.subdirs, *markers) if name != path.prefix]
-            marker = page.next_marker
-        await self._details.ask(path.container, rows)
-        entries: dict[str, Entry] = {}
-        hidden = self._add_directories(path, directories, entries)
-        hidden += self._add_images(path, rows, entries)
-        self._overlay_directories(path, entries)
-        return Listing(entries, hidden, now)
-
-    def _add_directories(
-        self, path: StorePath, names: Iterable[str], entries: dict[str, Entry]
-    ) -> int:
-        """Add directories to `entries`; return how many cannot be shown."""
-        hidden = 0
-        for name in names:
-            component = name[len(path.prefix) :].removesuffix("/")
-            if self._is_hidden(path.container, name):
-                continue
-            if is_representable(component):
-                entries[component] = self._bare_directory(component)
-            else:
-                hidden += 1
-        return hidden
-
-    def _add_images(
-        self, path: StorePath, rows: Iterable[ObjectRow], entries: dict[str, Entry]
-    ) -> int:
-        """Add images to `entries`, ours and the listed; return how many cannot be shown."""
-        hidden = 0
-        for row in rows:
-            component = row.name[len(path.prefix) :]
-            if self._is_hidden(path.container, row.name):
-                continue
-            if component in entries or not is_representable(component):
-                hidden += 1  # a directory shadows a file of the same name
-                continue
-            info = self._details.of(path.container, row)
-            if self._overlay.settle(path, component, row) and info is not None:
-                entries[component] = _file_entry(component, info)
-        for component, info in self._overlay.images_of(path):
-            entries.setdefault(component, _file_entry(component, info))
-        return hidden
-
-    def _overlay_directories(self, path: StorePath, entries: dict[str, Entry]) -> None:
-        listed = {c for c, entry in entries.items() if entry.kind is Kind.DIRECTORY}
-        self._overlay.settle_directories(path, listed)
-        for component, exists in self._overlay.directories_of(path):
-            if exists:
-                entries.setdefault(component, self._bare_directory(component))
-            elif component in entries and entries[component].kind is Kind.DIRECTORY:
-                del entries[component]
+        listing = self._listings.known(ROOT)
+        listed = listing.entries.get(path.component) if listing else None
+        if listing is not None and listed is not None:
+            is_young = trio.current_time() - listing.loaded_at < self._options.attr_timeout
+            is_walked = self._bursts.count(ROOT) > FEW and self._options.attr_timeout
+            known = self._containers.as_listed(listed)
+            if known is not None and (is_young or is_walked):
+                return known
+        return await self._containers.entry(path.container)
 
     async def _probe(self, path: StorePath) -> Entry:
         """Ask Swift what a name is: an image, a directory, both (a directory), or neither."""
@@ -415,10 +365,12 @@ class Directories:
         return min(found, key=lambda entry: entry.kind is Kind.FILE)
 
     async def _image_entry(self, path: StorePath) -> Entry:
-        info = await self.image(path)
+        return self._entry_of(path, await self.image(path))
+
+    def _entry_of(self, path: StorePath, info: ImageInfo) -> Entry:
         if self._overlay.is_removed(path, info.last_modified_ns):
             raise errors.NotFoundError(f"{path}: removed by this mount")
-        return _file_entry(path.component, info)
+        return file_entry(path.component, info)
 
     async def _directory_entry(self, path: StorePath, first: ObjectRow) -> Entry:
         info = None
@@ -426,31 +378,9 @@ class Directories:
             with contextlib.suppress(errors.NotFoundError):
                 info = await self._store.head_image(path.container, first.name)
         if info is None:
-            return self._bare_directory(path.component)
-        return replace(_file_entry(path.component, info), kind=Kind.DIRECTORY)
+            return self._listings.bare_directory(path.component)
+        return replace(file_entry(path.component, info), kind=Kind.DIRECTORY)
 
-    # ── helpers ────────────────────────────────────────────────────────────────────────
-
-    def _is_hidden(self, container: str, name: str) -> bool:
-        return not self._options.show_segments and self._segments.is_segment(container, name)
-
-    def _bare_directory(self, component: str) -> Entry:
-        """Return a directory of which Swift knows only the name: as old as the mount."""
-        return Entry(component, Kind.DIRECTORY, mtime_ns=self._started_ns)
-
-    @staticmethod
-    def _is_younger(listing: Listing, age: float) -> bool:
-        return trio.current_time() - listing.loaded_at < age
-
-    def _set_entry(self, path: StorePath, entry: Entry | None) -> None:
-        listing = self._listings.get(path.parent)
-        if listing is not None and entry is not None:
-            listing.entries[path.component] = entry
-        elif listing is not None:
-            listing.entries.pop(path.component, None)
-
-
-def _file_entry(component: str, info: ImageInfo) -> Entry:
-    """Return the entry of an image, or of the directory that a marker stands for."""
-    kind = Kind.DIRECTORY if info.is_directory_marker else Kind.FILE
-    return Entry(component, kind, info=info, mtime_ns=info.mtime_ns, metadata=info.metadata)
+    async def _is_hidden(self, path: StorePath) -> bool:
+        """Return whether a manifest that Swift has confirmed names an object."""
+        return not self._options.show_segments and await self._details.confirm_segment(path)

@@ -1,7 +1,8 @@
 """The filesystem over an image store: what the kernel's requests call.
 
-`tree` has the verbs about names, `files` those about the bytes of open files; what is
-neither is here: attributes, directories as they are read, and how full the store is.
+`tree` has the verbs about names, `files` those about the bytes of open files, and
+`open_directories` directories as they are read; what is none of these is here: attributes,
+and how full the store is.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
 from swiftimgfs.model import xattrs
-from swiftimgfs.model.directories import Entry
-from swiftimgfs.model.handles import DirectoryHandle, HandleTable
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.open_directories import OpenDirectories
 from swiftimgfs.model.tree import Tree
 from swiftimgfs.store.metadata import (
     carried,
@@ -58,7 +58,7 @@ class ImageFilesystem:
         self._usage = usage
         self._view = view
         self._admin_tenants = admin_tenants
-        self._open_directories: HandleTable[DirectoryHandle] = HandleTable()
+        self.open_directories = OpenDirectories(directories, view, self.tree, files)
 
     def inode(self, number: int) -> Inode:
         """Return an inode that the kernel knows."""
@@ -88,7 +88,7 @@ class ImageFilesystem:
         while inode.kind is Kind.FILE and not self._is_known_here(inode):
             path = inode.path
             try:
-                info = await self._directories.image(path)
+                info = await self._directories.status(path)
             except errors.NotFoundError as exc:
                 if self._is_known_here(inode) or inode.path != path:  # by us, meanwhile
                     continue
@@ -213,31 +213,7 @@ class ImageFilesystem:
         else:
             self.files.posts.change(inode, changes)
 
-    # ── directories as they are read ───────────────────────────────────────────────────
-
-    async def open_directory(self, number: int) -> int:
-        """Return a handle on the names in a directory as they are now."""
-        inode = self._inodes[number]
-        entries = dict((await self._view.listing(inode.path)).entries)
-        for written in self.files.being_written():
-            if written.parent is inode and not written.is_unlinked:
-                entries.setdefault(written.component, Entry(written.component, Kind.FILE))
-        ordered = sorted(entries.values(), key=lambda entry: entry.component)
-        return self._open_directories.add(DirectoryHandle(inode, ordered))
-
-    def directory_of(self, handle: int) -> Inode:
-        """Return what an open directory is."""
-        return self._open_directories[handle].inode
-
-    def entry(self, handle: int, index: int) -> Inode | None:
-        """Return entry number `index` of an open directory; None after the last.
-
-        Call `remember` when the kernel has been told of it, else `forgo`.
-        """
-        directory = self._open_directories[handle]
-        if index >= len(directory.entries):
-            return None
-        return self.tree.inode_of(directory.inode, directory.entries[index])
+    # ── what the kernel was told of ───────────────────────────────────────────────────
 
     def remember(self, inode: Inode) -> None:
         """Count an entry that the kernel was told of."""
@@ -249,11 +225,7 @@ class ImageFilesystem:
 
     async def sync_directory(self, handle: int) -> None:
         """Return after the attributes of a directory are in Swift."""
-        await self.files.posts.settled(self.directory_of(handle))
-
-    def release_directory(self, handle: int) -> None:
-        """Close a directory."""
-        self._open_directories.remove(handle)
+        await self.files.posts.settled(self.open_directories.directory_of(handle))
 
 
 def _text(name: bytes) -> str:

@@ -14,7 +14,6 @@ from swiftimgfs.store.image_store import through_manifest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swiftimgfs.model.directories import Entry
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.reading.reader import ImageReader
     from swiftimgfs.store.image_store import StoredImage
@@ -108,14 +107,6 @@ class FileHandle:
     has_changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryHandle:
-    """One opendir(3): the names as they were then, so that no reader misses or repeats one."""
-
-    inode: Inode
-    entries: list[Entry]
-
-
 class HandleTable(Generic[T]):
     """Handles of one sort, by number."""
 
@@ -139,6 +130,11 @@ class HandleTable(Generic[T]):
             return self._handles[number]
         except KeyError:
             raise errors.BadHandleError(f"handle {number} is not open") from None
+
+    def replace(self, number: int, handle: T) -> None:
+        """Have an open handle be another one."""
+        self[number]  # it has to be open
+        self._handles[number] = handle
 
     def remove(self, number: int) -> T:
         """Return a handle that is open no longer."""

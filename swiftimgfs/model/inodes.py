@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from swiftimgfs import errors
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.metadata import merged, metadata_changes_of
-from swiftimgfs.store.records import parse_seconds
+from swiftimgfs.store.records import NO_METADATA, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from swiftimgfs.store.records import ImageInfo
 
 ROOT_NUMBER: Final = 1  # FUSE_ROOT_ID
+ACCOUNT: Final = StorePath()
 
 
 class Kind(enum.Enum):
@@ -62,7 +63,7 @@ class Inode:
     kind: Kind
     info: ImageInfo | None = None
     mtime_ns: int = 0
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     unsent: dict[str, str | None] = field(default_factory=dict)
     lookups: int = 0
     opens: int = 0
@@ -70,7 +71,7 @@ class Inode:
     is_doubted: bool = False
     is_leaving: bool = False
     cached_etag: str | None = None
-    root: StorePath = field(default_factory=StorePath)
+    root: StorePath = ACCOUNT
     place: StorePath | None = None
 
     def see(self, info: ImageInfo) -> None:
@@ -124,7 +125,8 @@ class InodeTable:
         now_ns = time.time_ns()
         self.root = Inode(ROOT_NUMBER, None, "", Kind.DIRECTORY, mtime_ns=now_ns, root=root)
         self._by_number = {ROOT_NUMBER: self.root}
-        self._by_name: dict[tuple[int, str], Inode] = {}
+        # By the directory's number first: a key of both would be one object more for each name.
+        self._by_name: dict[int, dict[str, Inode]] = {}
         self._numbers = itertools.count(ROOT_NUMBER + 1)
 
     def __len__(self) -> int:
@@ -143,7 +145,7 @@ class InodeTable:
 
     def find(self, parent: Inode, component: str) -> Inode | None:
         """Return the inode of a name, if the kernel knows it."""
-        return self._by_name.get((parent.number, component))
+        return self._by_name.get(parent.number, {}).get(component)
 
     def below(self, directory: Inode) -> list[Inode]:
         """Return a directory, and what the kernel knows of what is in it, however deep."""
@@ -172,7 +174,7 @@ class InodeTable:
             self.unlink(inode)
         inode = Inode(next(self._numbers), parent, component, kind, place=place)
         self._by_number[inode.number] = inode
-        self._by_name[parent.number, component] = inode
+        self._by_name.setdefault(parent.number, {})[component] = inode
         return inode
 
     def remember(self, inode: Inode) -> None:
@@ -208,7 +210,7 @@ class InodeTable:
         self._forget_name(inode)
         inode.parent, inode.component = parent, component
         inode.place = _place(parent, component, path)
-        self._by_name[parent.number, component] = inode
+        self._by_name.setdefault(parent.number, {})[component] = inode
 
     def drop_if_unused(self, inode: Inode) -> None:
         """Let an inode go that neither the kernel nor a handle needs, nor a change."""
@@ -220,9 +222,11 @@ class InodeTable:
     def _forget_name(self, inode: Inode) -> None:
         if inode.parent is None:
             return
-        key = (inode.parent.number, inode.component)
-        if self._by_name.get(key) is inode:
-            del self._by_name[key]
+        names = self._by_name.get(inode.parent.number, {})
+        if names.get(inode.component) is inode:
+            del names[inode.component]
+            if not names:
+                del self._by_name[inode.parent.number]
 
 
 def _is_in(inode: Inode, directory: Inode) -> bool:
@@ -234,4 +238,4 @@ def _is_in(inode: Inode, directory: Inode) -> bool:
 
 def _place(parent: Inode, component: str, path: StorePath | None) -> StorePath | None:
     """Return `path` when the parent's path does not lead there, else None."""
-    return None if path == parent.path.child(component) else path
+    return None if path is None or path == parent.path.child(component) else path

@@ -90,9 +90,10 @@ class Overlay:
 
     def settle(self, directory: StorePath, component: str, row: ObjectRow) -> bool:
         """Return whether a listing's row is to be believed; our change is then forgotten."""
-        changes = self._recent(directory)
-        if changes is None:
+        changes = self._changes.get(directory)
+        if changes is None or not (component in changes.removed or component in changes.images):
             return True
+        changes = self._recent(directory) or changes
         if (removed := changes.removed.get(component)) is not None:
             if row.last_modified_ns <= removed:
                 return False

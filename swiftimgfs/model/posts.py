@@ -167,6 +167,7 @@ class Posts:
             return await self._store.change_image(path.container, path.name, changes)
         if path.is_container:
             await self._store.post_container(path.container, _for_container(changes))
+            self._directories.changed_container(path)
             return None
         try:
             return await self._store.change_image(path.container, path.prefix, changes)

@@ -40,6 +40,7 @@ class SegmentRegistry:
         # Prefixes of one container have few lengths (Glance's: 37), so that a name is
         # looked up once per length however many images there are.
         self._lengths: Counter[tuple[str, int]] = Counter()
+        self._containers: Counter[str] = Counter()
 
     def note(self, info: ImageInfo, parts: Parts) -> None:
         """Take note of a large object: a DLO by its header, an SLO by its `parts`."""
@@ -50,6 +51,7 @@ class SegmentRegistry:
         objects = frozenset(() if info.dlo else parts)
         self._manifests[manifest] = _Named(info.dlo, objects)
         self._objects.update(objects)
+        self._containers.update(_containers_of(self._manifests[manifest]))
         if info.dlo:
             self._prefixes[info.dlo] += 1
             self._lengths[info.dlo[0], len(info.dlo[1])] += 1
@@ -60,24 +62,24 @@ class SegmentRegistry:
         if named is None:
             return
         _subtract(self._objects, named.objects)
+        _subtract(self._containers, _containers_of(named))
         if named.prefix:
             _subtract(self._prefixes, [named.prefix])
             _subtract(self._lengths, [(named.prefix[0], len(named.prefix[1]))])
 
     def is_segment(self, container: str, name: str) -> bool:
         """Return whether a manifest seen so far names this object, or would if it existed."""
-        if (container, name) in self._manifests:
+        if container not in self._containers or (container, name) in self._manifests:
             return False
         if (container, name) in self._objects:
             return True
         lengths = [length for where, length in self._lengths if where == container]
         return any((container, name[:length]) in self._prefixes for length in lengths)
 
-    def names_any_in(self, container: str) -> bool:
-        """Return whether a manifest seen so far names an object of `container`."""
-        return any(where == container for where, _ in self._lengths) or any(
-            where == container for where, _ in self._objects
-        )
+
+def _containers_of(named: _Named) -> set[str]:
+    prefixes = [named.prefix] if named.prefix else []
+    return {container for container, _ in (*named.objects, *prefixes)}
 
 
 def _subtract(counter: Counter[T], gone: Iterable[T]) -> None:

@@ -21,7 +21,8 @@ from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
     from swiftimgfs.model.attributes import AttributeChanges
-    from swiftimgfs.model.directories import Directories, Entry
+    from swiftimgfs.model.directories import Directories
+    from swiftimgfs.model.entries import Entry
     from swiftimgfs.model.files import Opened, OpenFiles
     from swiftimgfs.model.views import View
     from swiftimgfs.store.image_store import ImageStore, StoredImage
@@ -184,7 +185,8 @@ class Tree:
         known = self._inodes.find(parent, entry.component)
         if known is not None and self._files.is_being_written(known):
             return known
-        path = self._view.place_of(parent.path, entry)
+        follows = self._view.follows_paths
+        path = None if follows else self._view.place_of(parent.path, entry)
         inode = self._inodes.obtain(parent, entry.component, entry.kind, path)
         see_entry(inode, entry)
         return inode

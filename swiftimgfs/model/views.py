@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.model.directories import Listing
+from swiftimgfs.model.entries import Listing
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
@@ -34,7 +34,8 @@ from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swiftimgfs.model.directories import Directories, Entry
+    from swiftimgfs.model.directories import Directories
+    from swiftimgfs.model.entries import Entry
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.naming import Naming
 
@@ -78,13 +79,17 @@ class View(Protocol):
         """
 
     async def listing(self, path: StorePath, /) -> Listing:
-        """Return what is in a directory, at most `list_timeout` old."""
+        """Return what is in a directory, at most `list_timeout` old; it may still be growing."""
 
     async def refresh(self, path: StorePath, /) -> None:
         """Have whoever asks next for anything in a directory be told by Swift."""
 
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where an entry that was looked up or listed is."""
+
+    @property
+    def follows_paths(self) -> bool:
+        """Whether everything is where the path of its directory leads."""
 
     def new_place(self, parent: StorePath, component: str, /) -> StorePath:
         """Return where something new of this name goes."""
@@ -119,8 +124,8 @@ class RawView:
         return await self._directories.lookup(parent.child(component))
 
     async def listing(self, path: StorePath, /) -> Listing:
-        """Return what is in a directory, at most `list_timeout` old."""
-        return await self._directories.listing(path)
+        """Return what is in a directory, at most `list_timeout` old; it may still be growing."""
+        return await self._directories.growing_listing(path)
 
     async def refresh(self, path: StorePath, /) -> None:
         """Have whoever asks next for anything in a directory be told by Swift."""
@@ -129,6 +134,11 @@ class RawView:
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where the parent's path leads."""
         return parent.child(entry.component)
+
+    @property
+    def follows_paths(self) -> bool:
+        """Whether everything is where the path of its directory leads: yes."""
+        return True
 
     def new_place(self, parent: StorePath, component: str, /) -> StorePath:
         """Return where the parent's path leads."""
@@ -211,6 +221,7 @@ class ImagesView:
                     is_second and container != self._naming.container_of(component)
                 ):
                     merged.entries[component] = entry
+        merged.complete()
         return merged
 
     async def refresh(self, _path: StorePath, /) -> None:
@@ -223,6 +234,11 @@ class ImagesView:
         if entry.info is None:
             return self.new_place(parent, entry.component)
         return StorePath(entry.info.container, entry.info.name)
+
+    @property
+    def follows_paths(self) -> bool:
+        """Whether everything is where the path of its directory leads: no."""
+        return False
 
     def new_place(self, _parent: StorePath, component: str, /) -> StorePath:
         """Return where Glance's driver would put an image."""

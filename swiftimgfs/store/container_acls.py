@@ -11,10 +11,7 @@ Source: Swift's proxy, `swift_owner_headers`; glance_store's Swift driver, `set_
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
-
-import trio
 
 from swiftimgfs import errors
 from swiftimgfs.store.acls import (
@@ -25,13 +22,12 @@ from swiftimgfs.store.acls import (
     set_acls,
     tenants_of,
 )
-from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
+from swiftimgfs.store.segment_containers import segment_container_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.store.records import ObjectRow
 
 Changes = dict[AclHeader, str]
 
@@ -40,8 +36,6 @@ Changes = dict[AclHeader, str]
 LISTINGS: Final = ".rlistings"
 PROBE: Final = LISTINGS
 EVERYBODY: Final = {PUBLIC, ".r:*"}
-# How many manifests are looked at side by side.
-MANIFESTS_AT_ONCE: Final = 8
 
 
 # ── what is asked for, as headers (pure) ───────────────────────────────────────────────
@@ -134,23 +128,6 @@ async def change_acls(store: ImageStore, container: str, changes: Changes) -> No
         await _change(store, each, changes)
 
 
-async def segment_container_of(store: ImageStore, container: str) -> str | None:
-    """Return the container that holds segments of the images in this one; None without one.
-
-    It is called `<container>_segments`, and we made it, or a manifest names objects in it:
-    what only has that name and holds images of its own is no business of this container.
-    """
-    candidate = container + SEGMENT_CONTAINER_SUFFIX
-    if len(candidate.encode()) > store.limits.longest_container_name:
-        return None
-    try:
-        info = await store.head_container(candidate)
-    except errors.NotFoundError:
-        return None
-    is_one = info.is_our_segment_container or await _names_any_in(store, container, candidate)
-    return candidate if is_one else None
-
-
 async def _change(store: ImageStore, container: str, changes: Changes) -> None:
     expected = {header: canonical_acl(header, text) for header, text in changes.items()}
     headers = {header.value: text.strip(" ") for header, text in changes.items()}
@@ -187,35 +164,3 @@ def _dropped(container: str) -> errors.NotPermittedError:
     return errors.NotPermittedError(
         f"{container}: Swift dropped the ACL, as it does for all but the account's owner"
     )
-
-
-async def _names_any_in(store: ImageStore, container: str, candidate: str) -> bool:
-    """Return whether a manifest in `container` names an object in `candidate`, as of now."""
-    marker: str | None = ""
-    while marker is not None:
-        page = await store.list_page(container, delimiter="", marker=marker)
-        marker = page.next_marker
-        rows = [row for row in page.rows if row.may_be_manifest and not row.is_directory_marker]
-        for start in range(0, len(rows), MANIFESTS_AT_ONCE):
-            some = rows[start : start + MANIFESTS_AT_ONCE]
-            if candidate in await _segment_containers(store, container, some):
-                return True
-    return False
-
-
-async def _segment_containers(
-    store: ImageStore, container: str, rows: Sequence[ObjectRow]
-) -> set[str]:
-    """Return the containers of everything that these manifests name."""
-    found: set[str] = set()
-
-    async def ask(name: str) -> None:
-        with contextlib.suppress(errors.NotFoundError):  # gone meanwhile
-            image = await store.resolve(await store.head_image(container, name))
-            found.update(where for where, _ in image.parts)
-
-    with errors.first_failure():
-        async with trio.open_nursery() as nursery:
-            for row in rows:
-                nursery.start_soon(ask, row.name)
-    return found

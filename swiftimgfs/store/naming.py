@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GLANCE_CONTAINER: Final = "glance"
 # The hexadecimal digits of a UUID.
 MAX_SEED: Final = 32
+UUID_LENGTH: Final = 36
 _UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _IMAGE_ID = re.compile(_UUID, re.IGNORECASE)
 # What any seed takes of an id, and the whole of it, as a store for many tenants has it.
@@ -97,7 +98,7 @@ class Naming:
 
 def is_image_id(name: str) -> bool:
     """Return whether Glance may have given a name: it is a UUID."""
-    return _IMAGE_ID.fullmatch(name) is not None
+    return len(name) == UUID_LENGTH and _IMAGE_ID.fullmatch(name) is not None
 
 
 def glance_image_claiming(name: str) -> str | None:

@@ -16,7 +16,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
-from swiftimgfs.store import container_acls
+from swiftimgfs.store import segment_containers
 from swiftimgfs.store.acls import AclHeader
 from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK, SEGMENT_CONTAINER_SUFFIX
 
@@ -58,7 +58,7 @@ async def _is_ours_to_fill(store: ImageStore, info: ContainerInfo, candidate: st
         return True
     if (
         not beside.is_our_segment_container
-        and await container_acls.segment_container_of(store, info.name) != candidate
+        and await segment_containers.segment_container_of(store, info.name) != candidate
     ):
         log.info("segments go among the images, since there is a container=%s", candidate)
         return False

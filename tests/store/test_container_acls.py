@@ -24,12 +24,12 @@ from swiftimgfs.store.container_acls import (
     public_changes,
     read_acls,
     reader_changes,
-    segment_container_of,
     writer_changes,
     writers_of,
 )
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.request import RetryPolicy
+from swiftimgfs.store.segment_containers import segment_container_of
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 

@@ -25,7 +25,6 @@ def test_nothing_is_a_segment_without_a_manifest(registry):
 
     assert not registry.is_segment("c", "image-00001")
     assert not registry.is_segment("c_segments", "image/slo/1/2/00000000")
-    assert not registry.names_any_in("c")
 
 
 def test_whatever_lies_under_a_dlos_prefix_is_its_segment(registry):
@@ -73,8 +72,6 @@ def test_segments_of_a_forgotten_manifest_are_images_again(registry, info):
 
     assert not registry.is_segment("c", "image-00001")
     assert not registry.is_segment("c_segments", "image/1")
-    assert not registry.names_any_in("c")
-    assert not registry.names_any_in("c_segments")
 
 
 def test_forgetting_what_was_never_noted_is_nothing(registry):
@@ -117,15 +114,6 @@ def test_a_manifest_replaced_by_a_plain_image_names_nothing_any_more(registry):
     registry.note(PLAIN, ())
 
     assert not registry.is_segment("c_segments", "image/1")
-
-
-def test_a_container_with_named_objects_is_known(registry):
-    registry.note(SLO, PARTS)
-    registry.note(replace(DLO, name="d", dlo=("dlo_segments", "d-")), ())
-
-    assert registry.names_any_in("c_segments")
-    assert registry.names_any_in("dlo_segments")
-    assert not registry.names_any_in("c")
 
 
 def test_prefixes_of_different_lengths_are_all_found(registry):

@@ -16,6 +16,7 @@ from swiftimgfs.config.load import load_config, load_store_config
 from swiftimgfs.config.options import OPTIONS
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files, user_file
 from swiftimgfs.errors import ConfigError
+from swiftimgfs.model.details import ExactTimes
 
 KEY = "s3cr3t-k3y"
 
@@ -420,7 +421,7 @@ def test_a_mount_is_told_everything_that_was_set(monkeypatch):
     assert (shown.uid, shown.gid, shown.umask, shown.attr_timeout) == (7, 8, 0o77, 3.0)
     fresh = config.freshness
     assert (fresh.attr_timeout, fresh.list_timeout) == (3.0, 4.0)
-    assert (fresh.is_mtime_exact, fresh.show_segments) == (False, True)
+    assert (fresh.exact_times, fresh.show_segments) == (ExactTimes.NOBODY, True)
     assert config.read_retry.tries == 7
     writing = config.writing
     assert (writing.segment_size, writing.large_object_size) == (1 << 20, 2 << 20)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.model.directories import Entry, Listing
+from swiftimgfs.model.entries import Entry, Listing
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.model.views import ImagesView, Layout, RawView, ViewOptions, view_of

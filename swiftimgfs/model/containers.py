@@ -1,0 +1,99 @@
+"""The containers of an account as directories: which are shown, and what each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swiftimgfs import errors
+from swiftimgfs.model.details import side_by_side
+from swiftimgfs.model.entries import Entry
+from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.paths import is_representable
+from swiftimgfs.store import segment_containers
+from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
+
+if TYPE_CHECKING:
+    from swiftimgfs.store.image_store import ImageStore
+    from swiftimgfs.store.records import ContainerRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """Whether a container holds segments, and how many objects it and its images' had then."""
+
+    counts: tuple[int, int]
+    holds_segments: bool
+
+
+class Containers:
+    """What is known of the account's containers."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+        self._verdicts: dict[str, _Verdict] = {}
+        # As asked by HEAD; None when it has changed since.
+        self._asked: dict[str, Entry | None] = {}
+
+    async def listed(self, *, hides: bool) -> tuple[list[Entry], int]:
+        """Return the containers, and how many have names that POSIX cannot hold.
+
+        With `hides` those that hold segments are left out, and not counted.
+        """
+        rows = await self._store.list_containers()
+        segments = await self._segment_containers(rows) if hides else set[str]()
+        shown = [row for row in rows if row.name not in segments]
+        entries = [
+            Entry(row.name, Kind.DIRECTORY, mtime_ns=row.last_modified_ns)
+            for row in shown
+            if is_representable(row.name)
+        ]
+        return entries, len(shown) - len(entries)
+
+    async def entry(self, name: str) -> Entry:
+        """Return what a container is now.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        try:
+            info = await self._store.head_container(name)
+        except errors.NotFoundError:
+            self._asked.pop(name, None)
+            raise
+        entry = Entry(name, Kind.DIRECTORY, None, info.mtime_ns, info.metadata)
+        self._asked[name] = entry
+        return entry
+
+    def as_listed(self, listed: Entry) -> Entry | None:
+        """Return a listed container with what was asked of it; None if that has changed."""
+        return self._asked.get(listed.component, listed)
+
+    def changed(self, name: str) -> None:
+        """Note that this mount changed a container."""
+        self._asked[name] = None
+
+    async def _segment_containers(self, rows: list[ContainerRow]) -> set[str]:
+        """Return which containers hold the segments of the container they are named after.
+
+        What was found is good until objects come or go.
+        """
+        counts = {row.name: row.object_count for row in rows}
+        pairs = [
+            (name.removesuffix(SEGMENT_CONTAINER_SUFFIX), name)
+            for name in counts
+            if name.endswith(SEGMENT_CONTAINER_SUFFIX)
+            and name.removesuffix(SEGMENT_CONTAINER_SUFFIX) in counts
+        ]
+        await side_by_side(
+            (self._judge, container, name, (counts[container], counts[name]))
+            for container, name in pairs
+        )
+        return {name for _, name in pairs if self._verdicts[name].holds_segments}
+
+    async def _judge(self, container: str, name: str, counts: tuple[int, int]) -> None:
+        known = self._verdicts.get(name)
+        # The account's counts lag: of an empty one there is more to know than its number.
+        if known is None or known.counts != counts or 0 in counts:
+            found = await segment_containers.holds_segments(self._store, container, name)
+            self._verdicts[name] = _Verdict(counts, found)
