@@ -264,8 +264,9 @@ def _quota(text: str) -> int | None:
 
 
 def container_row(row: Mapping[str, Any]) -> ContainerRow:
-    """Return one row of an account's JSON listing."""
-    return ContainerRow(row["name"], row["count"], _listing_time(row["last_modified"]))
+    """Return one row of an account's JSON listing; before Swift 2.18 it has no dates."""
+    modified = row.get("last_modified")
+    return ContainerRow(row["name"], row["count"], _listing_time(modified) if modified else 0)
 
 
 def container_info(name: str, headers: Mapping[str, str]) -> ContainerInfo:

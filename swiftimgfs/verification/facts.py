@@ -33,11 +33,13 @@ def read_facts(fd: int) -> Facts:
     if value is not None:
         algorithm = _attribute(fd, "os_hash_algo") or ""
         digests.append(Digest(algorithm, value, "os_hash_value"))
-    segments = tuple(_segments(fd)) if is_large else ()
+    rows = list(_rows(fd)) if is_large else []
+    segments = tuple(row for row in rows if isinstance(row, Segment))
+    zeros = sum(row for row in rows if isinstance(row, int))
     size = os.fstat(fd).st_size
     if (_attribute(fd, "etag") or "") != etag or not _is_inside(segments, size):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    return Facts(size, etag, is_large, segments, tuple(digests), _signature(fd))
+    return Facts(size, etag, is_large, segments, tuple(digests), _signature(fd), zeros)
 
 
 def is_manifest(fd: int, segment: int) -> bool:
@@ -63,7 +65,8 @@ def _attribute(fd: int, name: str) -> str | None:
         raise
 
 
-def _segments(fd: int) -> Iterator[Segment]:
+def _rows(fd: int) -> Iterator[Segment | int]:
+    """Yield the segments of a large image, and how many zeros there are between them."""
     for number in range(MOST_PAGES):
         page = _attribute(fd, f"segments.{number}")
         if page is None and number == 0:
@@ -71,12 +74,14 @@ def _segments(fd: int) -> Iterator[Segment]:
         if page is None:
             return
         try:
-            yield from (_segment(row) for row in json.loads(page))
+            yield from (_row(row) for row in json.loads(page))
         except (ValueError, KeyError, TypeError) as exc:
             raise OSError(errno.EPROTO, f"{ATTRIBUTE}segments: {exc!r}") from exc
 
 
-def _segment(row: dict[str, Any]) -> Segment:
+def _row(row: dict[str, Any]) -> Segment | int:
+    if row.get("zeros"):
+        return int(row["size"])
     return Segment(
         name=str(row["name"]),
         offset=int(row["offset"]),

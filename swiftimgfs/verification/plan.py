@@ -110,7 +110,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image's attributes say of it."""
+    """What an image's attributes say of it.
+
+    Attributes:
+        zeros: How many of its bytes are zeros by its manifest: it names objects for them with
+            the MD5 that zeros have, so there is nothing left to compare.
+    """
 
     size: int
     etag: str
@@ -118,6 +123,7 @@ class Facts:
     segments: tuple[Segment, ...] = ()
     digests: tuple[Digest, ...] = ()
     signature: ImageSignature | None = None
+    zeros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,7 @@ def plan_of(
             digest = Digest("md5", segment.etag, origin)
             checks.append(Check(segment.offset, segment.size, digest, number))
     gaps += [f"{n} of {len(facts.segments)} segments {why}" for why, n in unknown.items()]
-    rest = facts.size - sum(segment.size for segment in facts.segments)
+    rest = facts.size - facts.zeros - sum(segment.size for segment in facts.segments)
     if facts.is_large and rest:
         gaps.append(f"{rest} bytes are in the manifest itself")
     return Plan(tuple(wholes), tuple(checks), tuple(gaps), is_unsure)

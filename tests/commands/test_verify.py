@@ -234,6 +234,19 @@ def test_the_pages_of_hundreds_of_segments_are_put_together(
         os.getxattr(directory / "image", "user.swift.segments")
 
 
+def test_an_image_with_holes_that_was_edited_is_right(directory: Path, verify: Verify) -> None:
+    image = directory / "image"
+    with image.open("wb") as file:
+        file.write(WHOLE[:100_000])
+        file.truncate(2_000_000)
+    with image.open("r+b") as file:  # from now on nobody knows the digest of the whole image
+        file.write(b"v2")
+
+    assert verify(image) == [f"OK      {image}: 2 segments"]
+    rows = json.loads(os.getxattr(image, "user.swift.segments"))
+    assert [row.get("zeros", False) for row in rows] == [False, False, True]
+
+
 # ── what is wrong ──────────────────────────────────────────────────────────────────────
 
 

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Stored
+from swiftimgfs.layout import Stored, Zeros
 from swiftimgfs.model.xattrs.subject import Attribute
 
 if TYPE_CHECKING:
@@ -60,14 +60,19 @@ async def _segment_manifest(subject: Subject, number: int) -> str | None:
 
 
 async def _segment_pages(subject: Subject) -> list[str]:
-    """Return the segments of a large image, cut into lists that fit into an attribute each."""
+    """Return the segments of a large image, cut into lists that fit into an attribute each.
+
+    Zeros are rows too: the manifest names objects for them whose MD5 is that of zeros.
+    """
     info = subject.inode.info
     if info is None or info.manifest is None:
         return []
     pages: list[list[str]] = [[]]
     room = LARGEST_VALUE
-    for extent, source in await stored_segments(subject):
-        row = _segment_row(extent, source)
+    for extent in (await subject.store.resolve(info)).layout.extents:
+        row = _row(extent)
+        if not row:
+            continue
         size = len(row.encode()) + len(", ")
         if size > room:
             pages.append([])
@@ -86,16 +91,20 @@ async def stored_segments(subject: Subject) -> list[tuple[Extent, Stored]]:
     return [(extent, extent.source) for extent in extents if isinstance(extent.source, Stored)]
 
 
-def _segment_row(extent: Extent, source: Stored) -> str:
-    return json.dumps(
-        {
-            "name": f"{source.container}/{source.object}",
-            "offset": extent.offset,
-            "size": extent.size,
-            "etag": source.etag,
-            # The etag is that of the whole object, of which this may be a part.
-            "start": source.start,
-            "object_size": source.object_size,
-        },
-        ensure_ascii=False,
-    )
+def _row(extent: Extent) -> str:
+    place = {"offset": extent.offset, "size": extent.size}
+    match extent.source:
+        case Stored() as source:
+            row = {
+                "name": f"{source.container}/{source.object}",
+                **place,
+                "etag": source.etag,
+                # The etag is that of the whole object, of which this may be a part.
+                "start": source.start,
+                "object_size": source.object_size,
+            }
+        case Zeros():
+            row = {**place, "zeros": True}
+        case _:
+            return ""
+    return json.dumps(row, ensure_ascii=False)
