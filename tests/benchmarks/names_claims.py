@@ -1,4 +1,4 @@
-"""What issue 6 asks of names, beside what one run measured. Reported, never asserted."""
+"""What is wanted of names, beside what one run measured. Reported, never asserted."""
 
 from __future__ import annotations
 
