@@ -143,12 +143,6 @@ class SignatureError(SwiftImgFsError):
     """An image's signature is wrong, or cannot be verified: there is no such image."""
 
 
-class BusyError(SwiftImgFsError):
-    """Somebody on this host is at it, and both cannot have their way."""
-
-    errno = errno.EBUSY
-
-
 class BadHandleError(SwiftImgFsError):
     """A file handle that is not open, or not open for this."""
 

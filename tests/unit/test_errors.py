@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+from pathlib import Path
 
 import pytest
 import trio
@@ -82,3 +83,11 @@ async def test_the_failure_of_a_task_comes_out_of_its_nursery():
 
     with pytest.raises(errors.ImageChangedError):
         await run_side_by_side(trio.sleep_forever, fail)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_every_errno_is_explained(failure):
+    page = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+    name = errno.errorcode[errors.errno_of(failure("text"))].replace("ENOTSUP", "EOPNOTSUPP")
+
+    assert f"`{name}`" in page.read_text(encoding="utf-8")
