@@ -100,7 +100,7 @@ async def _mount(config: Config, ready: Callable[[str], None]) -> None:
 async def _serve(
     config: Config, pool: ConnectionPool, ready: Callable[[str], None], manager: ServiceManager
 ) -> None:
-    store = ImageStore(pool, config.store.source.reference)
+    store = ImageStore(pool, config.store.source.reference, config.view.storage_policy)
     account = await store.connect()
     source = config.store.source
     await check_root(source.root, store)
@@ -259,7 +259,14 @@ def build_filesystem(
     files = OpenFiles(store, directories, inodes, fetcher, writing)
     view = view_of(config.view, store, directories, list_timeout=config.freshness.list_timeout)
     return ImageFilesystem(
-        store, directories, inodes, files, usage, view, admin_tenants=config.admin_tenants
+        store,
+        directories,
+        inodes,
+        files,
+        usage,
+        view,
+        admin_tenants=config.admin_tenants,
+        mountpoints=(str(config.mountpoint.absolute()), str(config.mountpoint.resolve())),
     )
 
 

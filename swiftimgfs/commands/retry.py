@@ -197,7 +197,7 @@ async def _send_all(
     is_forgetting: bool,  # noqa: FBT001  # trio.run passes no names
 ) -> list[bool]:
     async with contextlib.aclosing(make_pool(config.store)) as pool:
-        store = ImageStore(pool, config.store.source.reference)
+        store = ImageStore(pool, config.store.source.reference, config.view.storage_policy)
         await store.connect()
         for upload in uploads:
             _check_account(upload.record, pool.storage_url)

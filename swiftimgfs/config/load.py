@@ -262,7 +262,12 @@ def _view(settings: Settings, store: StoreConfig) -> ViewOptions:
         raise errors.ConfigError(
             "layout=images shows the images of all containers: give a source without a container"
         )
-    return ViewOptions(layout, store.naming, settings["swift_store_create_container_on_put"])
+    return ViewOptions(
+        layout,
+        store.naming,
+        settings["swift_store_create_container_on_put"],
+        settings["storage_policy"] or "",
+    )
 
 
 def _read_retry(settings: Settings, retry: RetryPolicy) -> RetryPolicy:

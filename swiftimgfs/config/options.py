@@ -150,6 +150,11 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         "Seconds for which a listing is not asked for again.",
         default="60",
     ),
+    cfg.StrOpt(
+        "storage_policy",
+        help="Storage policy of containers that are made: by mkdir, and for segments.",
+        sample_default="the cluster's",
+    ),
     _flag("show_segments", "Show the segments of large images too."),
     _flag("allow_glance_writes", "Change also images that Glance wrote."),
     _flag("last_writer_wins", "Replace images that others changed meanwhile."),

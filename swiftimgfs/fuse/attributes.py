@@ -20,6 +20,8 @@ BLOCK = 512  # what st_blocks counts, whatever st_blksize says
 FRAGMENT = 4096  # what statvfs counts in: with larger ones a small quota would be none
 LONGEST_NAME = 255
 
+_TYPES = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.LINK: stat.S_IFLNK}
+
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
@@ -48,7 +50,7 @@ def entry_attributes(
     mode = default if stored.mode is None else stored.mode
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = inode.number
-    entry.st_mode = mode | (stat.S_IFDIR if is_directory else stat.S_IFREG)
+    entry.st_mode = _TYPES[inode.kind] | (0o777 if inode.kind is Kind.LINK else mode)
     entry.st_nlink = 2 if is_directory else 1
     entry.st_uid = presentation.uid if stored.uid is None else stored.uid
     entry.st_gid = presentation.gid if stored.gid is None else stored.gid

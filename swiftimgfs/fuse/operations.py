@@ -97,10 +97,8 @@ class ImageOperations(pyfuse3.Operations):
             return ""
 
     def _attributes(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        files = self._fs.files
-        return entry_attributes(
-            inode, files.size_of(inode), files.stored_bytes_of(inode), self._presentation
-        )
+        allocated = self._fs.files.stored_bytes_of(inode)
+        return entry_attributes(inode, self._fs.size_of(inode), allocated, self._presentation)
 
     def _tell_gone(self, number: int) -> None:
         """Have the kernel forget the name of an inode, and tell who watches it (inotify).
@@ -157,10 +155,10 @@ class ImageOperations(pyfuse3.Operations):
         flags: int,
         ctx: pyfuse3.RequestContext,
     ) -> None:
-        """Rename an image."""
+        """Rename an image, a link or a directory."""
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise errors.InvalidRequestError("Swift cannot exchange two names")
-        await self._fs.tree.rename(
+        await self._fs.tree.renames.rename(
             (parent_inode_old, name_old),
             (parent_inode_new, name_new),
             may_replace=not flags & pyfuse3.RENAME_NOREPLACE,
@@ -191,8 +189,13 @@ class ImageOperations(pyfuse3.Operations):
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        """Refuse a symbolic link."""
-        raise errors.NotPermittedError("an image store has images and directories only")
+        """Make a link to an image."""
+        return self._attributes(await self._fs.tree.symlink(parent_inode, name, target))
+
+    @replying
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        """Tell what is written in a link."""
+        return self._fs.tree.link_text(self._fs.inode(inode))
 
     @replying
     async def link(

@@ -232,7 +232,7 @@ class Directories:
         except errors.NotFoundError:
             listing = self._listings.known(path.parent)
             entry = listing.entries.get(path.component) if listing else None
-            if entry is not None and entry.kind is Kind.FILE:
+            if entry is not None and entry.kind is not Kind.DIRECTORY:
                 self._listings.set_entry(path, None)
             raise
 
@@ -288,6 +288,24 @@ class Directories:
         if await self._details.confirm_segment(path):
             raise errors.NotPermittedError(f"{path}: the name belongs to a segment of an image")
 
+    async def objects_below(self, path: StorePath) -> list[str]:
+        """Return the names of all objects that a directory is made of, its markers too.
+
+        Segments of images are none of them, wherever these images are: who moved a segment
+        would break its image.
+        """
+        rows = await self._store.list_all(path.container, path.prefix)
+        await self._details.settle(path.container, rows, ())
+        with contextlib.suppress(errors.NotFoundError):  # manifests beside it are asked, too
+            await self.listing(path.parent)
+        names = dict.fromkeys(row.name for row in rows)
+        names |= dict.fromkeys(self._overlay.images_below(path))
+        with contextlib.suppress(errors.NotFoundError):
+            if (await self._details.image(path)).is_directory_marker:
+                names[path.name] = None
+        places = [StorePath(path.container, name) for name in names]
+        return [p.name for p in places if not await self._details.confirm_segment(p)]
+
     # ── what this mount learnt and did ─────────────────────────────────────────────────
 
     def note_resolved(self, image: StoredImage) -> None:
@@ -328,6 +346,14 @@ class Directories:
         """Note that we changed the metadata of a container."""
         self._containers.changed(path.container)
 
+    def moved_directory(self, source: StorePath, target: StorePath) -> None:
+        """Note that a directory, with all that is in it, has another name."""
+        self._listings.forget_in(source)
+        self._listings.forget_in(target)
+        self._overlay.move_directories(source, target)
+        self.removed_directory(source)
+        self.made_directory(target)
+
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
     async def _container(self, path: StorePath) -> Entry:
@@ -362,7 +388,7 @@ class Directories:
                 nursery.start_soon(as_directory)
         if not found:
             raise errors.NotFoundError(f"{path}: no such image or directory")
-        return min(found, key=lambda entry: entry.kind is Kind.FILE)
+        return min(found, key=lambda entry: entry.kind is not Kind.DIRECTORY)
 
     async def _image_entry(self, path: StorePath) -> Entry:
         return self._entry_of(path, await self.image(path))

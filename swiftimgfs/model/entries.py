@@ -40,8 +40,10 @@ class Entry:
 
 
 def file_entry(component: str, info: ImageInfo) -> Entry:
-    """Return the entry of an image, or of the directory that a marker stands for."""
+    """Return the entry of an image, or of the link or directory that an object stands for."""
     kind = Kind.DIRECTORY if info.is_directory_marker else Kind.FILE
+    if info.link is not None:
+        kind = Kind.LINK
     return Entry(component, kind, info, info.mtime_ns, info.metadata)
 
 

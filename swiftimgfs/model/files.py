@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
+from swiftimgfs.model.followers import Followers, given_up_when_refused
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.model.posts import Posts
 from swiftimgfs.model.versions import Versions, check_current
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.store.metadata import HeaderChanges
-    from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
@@ -74,6 +74,7 @@ class OpenFiles:
         self._fetcher = fetcher
         self._versions = Versions(store, directories, fetcher, writing, self.posts)
         self._handles: HandleTable[FileHandle] = HandleTable()
+        self.followers = Followers(self._versions, writing)
         self.bytes_read = self.bytes_written = 0
 
     # ── opening and closing ────────────────────────────────────────────────────────────
@@ -361,13 +362,6 @@ class OpenFiles:
         async with given_up_when_refused(entry):
             yield entry
 
-    async def moving(self, info: ImageInfo, target: StorePath) -> JournalEntry | None:
-        """Note in the journal that a manifest gets another name: for a while it has two."""
-        if info.manifest is None:
-            return None
-        source, journal = (info.container, info.name), self._writing.journal
-        return await journal.moving(source, (target.container, target.name), info.etag)
-
     async def discard(
         self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
     ) -> None:
@@ -377,41 +371,6 @@ class OpenFiles:
             current.doomed.append((image.parts, entry))
         else:
             await self._writing.garbage.discard(image.parts, entry)
-
-    def renamed(self, inode: Inode, stored: StoredImage) -> None:
-        """Point open handles at the image's new name, where the same bytes are."""
-        image = self._versions.current.get(inode)
-        if image is None:
-            return
-        image.stored = stored
-        if image.writer is not None:
-            image.writer.renamed(stored.info.container, stored.info.name, stored)
-
-    def retarget(
-        self,
-        inode: Inode,
-        path: StorePath,
-        replaced: StoredImage | None = None,
-        replaced_inode: Inode | None = None,
-    ) -> bool:
-        """Have an image that was never stored get this name at its commit.
-
-        Args:
-            inode: The image.
-            path: The name.
-            replaced: What has it until then.
-            replaced_inode: The same, as who has it open knows it.
-
-        Returns:
-            Whether there is such an image, so that nothing in Swift has to be renamed.
-        """
-        image = self._versions.current.get(inode)
-        if image is None or image.writer is None or image.writer.is_stored:
-            return False
-        image.writer.renamed(path.container, path.name, replaced)
-        if replaced_inode is not None:
-            image.replaces = self._versions.current.get(replaced_inode)
-        return True
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
@@ -440,14 +399,3 @@ class OpenFiles:
             keeps_pages=keeps_pages,
             has_changed=has_changed,
         )
-
-
-@contextlib.asynccontextmanager
-async def given_up_when_refused(entry: JournalEntry | None) -> AsyncIterator[None]:
-    """Have an entry end with a failure after which all is as before; else the next mount looks."""
-    try:
-        yield
-    except errors.SwiftImgFsError as failure:
-        if entry is not None and not failure.is_transient:
-            await entry.abandoned()
-        raise

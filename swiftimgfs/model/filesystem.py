@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.model import xattrs
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.names import Names
 from swiftimgfs.model.open_directories import OpenDirectories
 from swiftimgfs.model.tree import Tree
 from swiftimgfs.store.metadata import (
@@ -49,8 +50,10 @@ class ImageFilesystem:
         view: View,
         *,
         admin_tenants: tuple[str, ...] = (),
+        mountpoints: tuple[str, ...] = (),
     ) -> None:
-        self.tree = Tree(store, directories, inodes, files, view)
+        self._names = Names(store, directories, inodes, files, view)
+        self.tree = Tree(self._names, mountpoints)
         self.files = files
         self._store = store
         self._directories = directories
@@ -58,7 +61,7 @@ class ImageFilesystem:
         self._usage = usage
         self._view = view
         self._admin_tenants = admin_tenants
-        self.open_directories = OpenDirectories(directories, view, self.tree, files)
+        self.open_directories = OpenDirectories(directories, view, self._names, files)
 
     def inode(self, number: int) -> Inode:
         """Return an inode that the kernel knows."""
@@ -71,6 +74,12 @@ class ImageFilesystem:
     def statfs(self) -> Usage:
         """Return how full the store is, from memory."""
         return self._usage.now()
+
+    def size_of(self, inode: Inode) -> int:
+        """Return the size of a file in bytes, of a link that of its text."""
+        if inode.kind is Kind.LINK:
+            return len(self.tree.link_text(inode))
+        return self.files.size_of(inode)
 
     # ── attributes ─────────────────────────────────────────────────────────────────────
 
@@ -85,7 +94,7 @@ class ImageFilesystem:
         inode = self._inodes[number]
         if inode.is_doubted:
             await self._look_for(inode)
-        while inode.kind is Kind.FILE and not self._is_known_here(inode):
+        while inode.kind is not Kind.DIRECTORY and not self._is_known_here(inode):
             path = inode.path
             try:
                 info = await self._directories.status(path)
@@ -96,6 +105,8 @@ class ImageFilesystem:
                     raise errors.ImageChangedError(f"{exc}: deleted while open") from exc
                 raise
             if inode.path == path and not self._is_known_here(inode):
+                if (info.link is not None) != (inode.kind is Kind.LINK):
+                    raise errors.ImageChangedError(f"{path}: a link became an image, or back")
                 inode.see(info)
                 break
         return inode
@@ -126,7 +137,7 @@ class ImageFilesystem:
             NotFoundError: The image is gone.
         """
         inode = self._inodes[number]
-        if inode.kind is Kind.FILE:
+        if inode.kind is not Kind.DIRECTORY:
             self._directories.expire(inode.path)
             return [await self.getattr(number)]
         await self._view.refresh(inode.path)
@@ -173,7 +184,7 @@ class ImageFilesystem:
         inode = await self.getattr(number)
         subject = xattrs.Subject(inode, self._store, self._admin_tenants)
         subject.verified = self.files.verified
-        if inode.kind is Kind.FILE:
+        if inode.kind is not Kind.DIRECTORY:
             subject.headers = self.files.headers_of(inode)
         else:
             await self._add_what_swift_says(subject)
@@ -205,7 +216,7 @@ class ImageFilesystem:
         self._change(subject.inode, changes)
 
     def _change(self, inode: Inode, changes: HeaderChanges) -> None:
-        if inode.kind is Kind.FILE:
+        if inode.kind is not Kind.DIRECTORY:
             self.files.change_headers(inode, changes)
         elif inode.path.is_root:
             # Kept here alone: rsync and cp set those of the directory they copy into.

@@ -80,7 +80,8 @@ def _groups(rows: Iterable[ObjectRow]) -> Iterable[_Group]:
             continue
         if group is not None and group.segments:
             yield group
-        is_candidate = row.size == 0 and row.etag == EMPTY_MD5 and is_image_id(_component(row))
+        is_empty = row.size == 0 and row.etag == EMPTY_MD5 and not row.is_link
+        is_candidate = is_empty and is_image_id(_component(row))
         group = _Group(row) if is_candidate else None
     if group is not None and group.segments:
         yield group

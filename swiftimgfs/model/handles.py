@@ -38,6 +38,7 @@ class OpenImage:
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
         written_ns: When it was last written, until somebody sets another time.
+        moves: How often it was renamed while it was open.
         position: Where the latest read has ended.
         read: Bytes that readers were given.
     """
@@ -53,6 +54,7 @@ class OpenImage:
     is_superseded: bool = False
     is_through_manifest: bool = False
     written_ns: int | None = None
+    moves: int = 0
     position: int = 0
     read: int = 0
 
@@ -67,7 +69,7 @@ class OpenImage:
     @property
     def changes(self) -> int:
         """A number that grows when bytes of the layout move or change."""
-        return self.writer.changes if self.writer is not None else 0
+        return self.moves + (self.writer.changes if self.writer is not None else 0)
 
     def activity(self, sending: Mapping[ObjectName, int]) -> ImageActivity:
         """Return what is going on with it; `sending` as for `ImageWriter.sent`."""

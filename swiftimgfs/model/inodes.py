@@ -36,11 +36,12 @@ class Kind(enum.Enum):
 
     DIRECTORY = "directory"
     FILE = "file"
+    LINK = "link"
 
 
 @dataclass(eq=False, slots=True)
 class Inode:
-    """A file or a directory that the kernel may ask about.
+    """A file, a directory or a link that the kernel may ask about.
 
     Attributes:
         component: Its name in `parent`.
@@ -108,6 +109,11 @@ class Inode:
             self.mtime_ns = mtime_ns
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and those of the directories that it is in, from the mount's root."""
+        return () if self.parent is None else (*self.parent.names, self.component)
+
+    @property
     def path(self) -> StorePath:
         """Where it is in the store: by the names of its parents, unless it has a `place`."""
         if self.place is not None:
@@ -150,6 +156,13 @@ class InodeTable:
     def below(self, directory: Inode) -> list[Inode]:
         """Return a directory, and what the kernel knows of what is in it, however deep."""
         return [inode for inode in self._by_number.values() if _is_in(inode, directory)]
+
+    def find_below(self, directory: Inode, name: str) -> Inode | None:
+        """Return the inode of a name that lies deeper, if the kernel knows all on the way."""
+        inode: Inode | None = directory
+        for component in name.split("/"):
+            inode = self.find(inode, component) if inode is not None else None
+        return inode
 
     def obtain(
         self, parent: Inode, component: str, kind: Kind, path: StorePath | None = None

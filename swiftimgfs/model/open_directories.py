@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.entries import Listing
     from swiftimgfs.model.files import OpenFiles
     from swiftimgfs.model.inodes import Inode
-    from swiftimgfs.model.tree import Tree
+    from swiftimgfs.model.names import Names
     from swiftimgfs.model.views import View
 
 # How many names are asked for side by side.
@@ -55,11 +55,11 @@ class OpenDirectories:
     """The directories that are open."""
 
     def __init__(
-        self, directories: Directories, view: View, tree: Tree, files: OpenFiles
+        self, directories: Directories, view: View, names: Names, files: OpenFiles
     ) -> None:
         self._directories = directories
         self._view = view
-        self._tree = tree
+        self._names = names
         self._files = files
         self._handles: HandleTable[DirectoryHandle] = HandleTable()
 
@@ -99,7 +99,7 @@ class OpenDirectories:
                 return None
             offset = 0
         entry, is_settled = directory.window[offset]
-        return self._tree.inode_of(directory.inode, entry), is_settled
+        return self._names.inode_of(directory.inode, entry), is_settled
 
     async def _look_at(self, directory: DirectoryHandle, index: int) -> bool:
         """Have entries from `index` on in the window; return whether there are any.

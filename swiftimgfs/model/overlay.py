@@ -14,10 +14,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from swiftimgfs.model.paths import StorePath
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import ImageInfo, ObjectRow
 
 
@@ -122,6 +123,24 @@ class Overlay:
         for component, exists in list(changes.directories.items()):
             if exists and component in listed and changes.directories_at[component] < oldest:
                 del changes.directories[component]
+
+    def move_directories(self, source: StorePath, target: StorePath) -> None:
+        """Have the directories below `target` that were made or removed below `source`."""
+        for path in [p for p in self._changes if p.is_in(source)]:
+            old = self._changes[path]
+            new = self._of(
+                StorePath(target.container, target.name + path.name[len(source.name) :])
+            )
+            new.directories |= old.directories
+            new.directories_at |= old.directories_at
+            old.directories, old.directories_at = {}, {}
+
+    def images_below(self, directory: StorePath) -> Iterator[str]:
+        """Yield the names of what we stored anywhere below and no listing has shown yet."""
+        for path in list(self._changes):
+            if path.is_in(directory):
+                for component, _ in self.images_of(path):
+                    yield path.prefix + component
 
     def directories_of(self, directory: StorePath) -> Iterator[tuple[str, bool]]:
         """Yield what we made (True) and removed (False) in a directory."""

@@ -158,12 +158,12 @@ class Posts:
             inode.forget_unsent(changes)
             return
         inode.forget_unsent(changes, info)
-        if info is not None and inode.kind is Kind.FILE:
+        if info is not None and inode.kind is not Kind.DIRECTORY:
             self._directories.stored(path, info)
 
     async def _send(self, inode: Inode, changes: HeaderChanges) -> ImageInfo | None:
         path = inode.path
-        if inode.kind is Kind.FILE:
+        if inode.kind is not Kind.DIRECTORY:
             return await self._store.change_image(path.container, path.name, changes)
         if path.is_container:
             await self._store.post_container(path.container, _for_container(changes))

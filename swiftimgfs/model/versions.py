@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.posts import Posts
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -206,6 +207,10 @@ class Versions:
             image.replaces.doomed.append((committed.replaced, committed.entry))
         else:
             await self._writing.garbage.discard(committed.replaced, committed.entry)
+
+    def is_left_as_it_is(self, info: ImageInfo) -> bool:
+        """Return whether nothing of ours is to be stored with an image: it is Glance's."""
+        return self.is_as_glance or self._options.naming.is_glance_image(info)
 
     @property
     def is_as_glance(self) -> bool:

@@ -28,7 +28,7 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.model.entries import Listing
 from swiftimgfs.model.inodes import Kind
-from swiftimgfs.model.paths import StorePath
+from swiftimgfs.model.paths import StorePath, is_representable
 from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
@@ -61,11 +61,13 @@ class ViewOptions:
     Attributes:
         naming: Which containers are the store's, and which of them an image is put in.
         create_containers: Make a container that a new image needs and that is missing.
+        storage_policy: Of containers that are made; empty for the cluster's.
     """
 
     layout: Layout
     naming: Naming
     create_containers: bool = False
+    storage_policy: str = ""
 
 
 class View(Protocol):
@@ -90,6 +92,9 @@ class View(Protocol):
     @property
     def follows_paths(self) -> bool:
         """Whether everything is where the path of its directory leads."""
+
+    def names_of(self, root: StorePath, place: StorePath, /) -> tuple[str, ...] | None:
+        """Return by which names, from the mount's root, a place is reached; None: by none."""
 
     def new_place(self, parent: StorePath, component: str, /) -> StorePath:
         """Return where something new of this name goes."""
@@ -139,6 +144,16 @@ class RawView:
     def follows_paths(self) -> bool:
         """Whether everything is where the path of its directory leads: yes."""
         return True
+
+    def names_of(self, root: StorePath, place: StorePath, /) -> tuple[str, ...] | None:
+        """Return the parts of its name below the root."""
+        if root.is_root:
+            names = (place.container, *place.name.split("/"))
+        elif place.container == root.container and place.name.startswith(root.prefix):
+            names = tuple(place.name.removeprefix(root.prefix).split("/"))
+        else:
+            return None
+        return names if all(map(is_representable, names)) else None
 
     def new_place(self, parent: StorePath, component: str, /) -> StorePath:
         """Return where the parent's path leads."""
@@ -217,7 +232,7 @@ class ImagesView:
             for component, entry in listing.entries.items():
                 is_second = component in merged.entries
                 merged.hidden += is_second or entry.kind is Kind.DIRECTORY
-                if entry.kind is Kind.FILE and not (
+                if entry.kind is not Kind.DIRECTORY and not (
                     is_second and container != self._naming.container_of(component)
                 ):
                     merged.entries[component] = entry
@@ -239,6 +254,11 @@ class ImagesView:
     def follows_paths(self) -> bool:
         """Whether everything is where the path of its directory leads: no."""
         return False
+
+    def names_of(self, _root: StorePath, place: StorePath, /) -> tuple[str, ...] | None:
+        """Return the name of an image in one of the store's containers."""
+        is_shown = self._naming.is_store_container(place.container)
+        return (place.name,) if is_shown and is_representable(place.name) else None
 
     def new_place(self, _parent: StorePath, component: str, /) -> StorePath:
         """Return where Glance's driver would put an image."""

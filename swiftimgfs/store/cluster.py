@@ -20,6 +20,7 @@ class Limits:
         most_metadata: How many keys an image or a container has.
         largest_metadata: Bytes of all its keys and values.
         policies: Names of the storage policies, the default one first; empty if not told.
+        policy_aliases: Their other names.
         version: Of Swift; empty if not told.
     """
 
@@ -35,7 +36,13 @@ class Limits:
     most_metadata: int = 90
     largest_metadata: int = 4096
     policies: tuple[str, ...] = ()
+    policy_aliases: tuple[str, ...] = ()
     version: str = ""
+
+    def has_policy(self, name: str) -> bool:
+        """Return whether there is a storage policy of a name, as far as the cluster tells."""
+        known = {known.lower() for known in (*self.policies, *self.policy_aliases)}
+        return not self.policies or name.lower() in known
 
 
 def limits_of(answer: Mapping[str, Mapping[str, Any]]) -> Limits:
@@ -57,5 +64,8 @@ def limits_of(answer: Mapping[str, Mapping[str, Any]]) -> Limits:
         most_metadata=swift.get("max_meta_count", default.most_metadata),
         largest_metadata=swift.get("max_meta_overall_size", default.largest_metadata),
         policies=tuple(row["name"] for row in policies),
+        policy_aliases=tuple(
+            alias.strip() for row in policies for alias in row.get("aliases", "").split(",")
+        ),
         version=swift.get("version", ""),
     )

@@ -43,10 +43,17 @@ class Page:
 class ContainerStore:
     """The containers of one account."""
 
-    def __init__(self, pool: ConnectionPool, reference: str = "") -> None:
-        """Use `pool`; `reference` is what Glance calls the login in its locations."""
+    def __init__(self, pool: ConnectionPool, reference: str = "", policy: str = "") -> None:
+        """Use `pool`.
+
+        Args:
+            pool: The connections.
+            reference: What Glance calls the login in its locations.
+            policy: Storage policy of new containers; empty for the cluster's.
+        """
         self._pool: Final = pool
         self._reference: Final = reference
+        self._policy: Final = policy
         self.limits = Limits()
 
     # ── the account ────────────────────────────────────────────────────────────────────
@@ -59,6 +66,7 @@ class ContainerStore:
 
         Raises:
             AccessDeniedError: The credentials were refused.
+            ConfigError: There is no such storage policy.
             StoreUnavailableError: Nothing answers there.
         """
         try:
@@ -66,6 +74,11 @@ class ContainerStore:
         except errors.ForbiddenError:
             info = records.account_info({})
         self.limits = await self._limits()
+        if self._policy and not self.limits.has_policy(self._policy):
+            names = ", ".join(self.limits.policies)
+            raise errors.ConfigError(
+                f"storage_policy: the cluster has no {self._policy!r}, but {names}"
+            )
         return info
 
     async def account(self) -> AccountInfo:
@@ -103,7 +116,9 @@ class ContainerStore:
         self, container: str, headers: Mapping[str, str] | None = None
     ) -> bool:
         """Make a container; return whether it is new."""
-        response = await self._pool.request(Request("PUT", container, headers=headers or {}))
+        given = {"X-Storage-Policy": self._policy} if self._policy else {}
+        request = Request("PUT", container, headers={**given, **(headers or {})})
+        response = await self._pool.request(request)
         return response.status != HTTP_ACCEPTED
 
     async def delete_container(self, container: str) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.store import large_objects, records
-from swiftimgfs.store.metadata import for_post
+from swiftimgfs.store.metadata import carried, for_post, merged
 from swiftimgfs.store.objects import ObjectStore
 from swiftimgfs.store.request import Payload, Request, ZeroBytes
 
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from swiftimgfs.store.connection import ConnectionPool
     from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.store.metadata import HeaderChanges
-    from swiftimgfs.store.records import ImageInfo
+    from swiftimgfs.store.records import ImageInfo, LinkTarget
 
 log = logging.getLogger(__name__)
 
 ASKING_ALL = {"X-Newest": "true"}
+# Of a symlink Swift tells what it leads to, unless it is asked for the symlink itself. It
+# means nothing to other objects, nor to a Swift that has no symlinks.
+ITSELF = {"symlink": "get"}
+LINK_TYPE = "application/symlink"  # what Swift itself makes of a symlink without a type
 DEEPEST_SLO = 10  # Swift's own limit for manifests in manifests
 
 
@@ -66,9 +70,9 @@ class _Parts:
 class ImageStore(ObjectStore):
     """The images of one account, with the objects and containers that hold them."""
 
-    def __init__(self, pool: ConnectionPool, reference: str = "") -> None:
-        """Use `pool`; `reference` is what Glance calls the login in its locations."""
-        super().__init__(pool, reference)
+    def __init__(self, pool: ConnectionPool, reference: str = "", policy: str = "") -> None:
+        """Use `pool`; see `ContainerStore`."""
+        super().__init__(pool, reference, policy)
         self._asking: Mapping[str, str] = {}
         self._md5_of_zeros: dict[int, str] = {}
 
@@ -78,20 +82,20 @@ class ImageStore(ObjectStore):
         Slower, and as right as Swift can be: who deletes by what a manifest names must not
         be told of the one before.
         """
-        store = ImageStore(self._pool, self._reference)
+        store = ImageStore(self._pool, self._reference, self._policy)
         store.limits, store._asking = self.limits, ASKING_ALL
         return store
 
     async def head_image(self, container: str, name: str) -> ImageInfo:
-        """Return what the image is now.
+        """Return what the image is now; a symlink as the symlink that it is.
 
         Of a DLO with more segments than a page of the listing has, Swift tells the size and
         the etag of the manifest object itself (unquoted, where those of a large object are
         quoted): they are then made from the whole listing.
         """
-        request = Request("HEAD", container, name, headers=self._asking)
+        request = Request("HEAD", container, name, ITSELF, self._asking)
         response = await self._pool.request(request)
-        info = records.image_info(container, name, response.headers)
+        info = self._with_own_account(records.image_info(container, name, response.headers))
         if info.dlo and not response.headers.get("etag", "").startswith('"'):
             image = await self.resolve(info)
             etags = [
@@ -123,6 +127,13 @@ class ImageStore(ObjectStore):
             log.info("reading through the manifest reason=%s", failure)
             return StoredImage(info, through_manifest(info))
         return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
+
+    def _with_own_account(self, info: ImageInfo) -> ImageInfo:
+        """Return an image, if it is a link that names this account as one that does not."""
+        own = self._pool.storage_url.rstrip("/").rpartition("/")[2]
+        if info.link is None or info.link.account != unquote(own):
+            return info
+        return replace(info, link=replace(info.link, account=""))
 
     async def slo_rows(self, container: str, name: str) -> list[Segment | bytes]:
         """Return what an SLO's manifest itself names: nested manifests as segments.
@@ -176,6 +187,8 @@ class ImageStore(ObjectStore):
     async def _add_dlo(self, info: ImageInfo, found: _Parts) -> None:
         container, prefix = info.dlo or ("", "")
         for row in await self.list_all(container, prefix):
+            if (container, row.name) == (info.container, info.name):
+                continue  # its own prefix fits it: it has no bytes, and is none of its segments
             found.objects.append((container, row.name))
             if row.is_slo:
                 await self._add_slo(container, row.name, found, DEEPEST_SLO)
@@ -183,15 +196,68 @@ class ImageStore(ObjectStore):
                 source = Stored(container, row.name, row.etag, 0, row.size)
                 found.pieces.append((row.size, source))
 
-    async def copy_image(self, info: ImageInfo, container: str, name: str) -> None:
-        """Give an image a second name, server-side: its bytes, or only its manifest.
+    async def copy_image(
+        self, info: ImageInfo, container: str, name: str, headers: Mapping[str, str]
+    ) -> ImageInfo:
+        """Give an image a second name, server-side: its bytes, its manifest, or a symlink.
+
+        What is stored with it goes along: metadata, content type, `X-Delete-At`; `headers`
+        are stored with the copy besides.
 
         The segments are then named by both manifests, so one must go at once by
         `delete_object`, which leaves segments alone.
+
+        Returns:
+            The copy, as far as Swift tells: its time is rounded.
+
+        Raises:
+            ImageChangedError: What was copied is not what `info` says.
+            TooLargeError: Swift copies so much only in parts.
         """
-        headers = {"Destination": f"/{quote(container)}/{quote(name)}"}
-        query = {"multipart-manifest": "get"}
-        await self._pool.request(Request("COPY", info.container, info.name, query, headers))
+        to = {**headers, "Destination": f"/{quote(container)}/{quote(name)}"}
+        query = {"multipart-manifest": "get", **ITSELF}
+        request = Request("COPY", info.container, info.name, query, to)
+        answered = (await self._pool.request(request)).headers
+        if info.dlo is None and answered.get("etag", "").strip('"') != info.etag:
+            raise errors.ImageChangedError(f"{request}: changed before it was copied")
+        lowered = {key.lower(): value for key, value in headers.items()}
+        told = records.image_info(container, name, {**answered, **lowered})
+        return replace(
+            info,
+            container=container,
+            name=name,
+            last_modified_ns=told.last_modified_ns,
+            metadata={**info.metadata, **told.metadata},
+        )
+
+    async def put_link(
+        self,
+        container: str,
+        name: str,
+        link: LinkTarget,
+        headers: Mapping[str, str],
+        *,
+        is_new: bool = False,
+    ) -> ImageInfo:
+        """Store a symlink; return what it is now.
+
+        Raises:
+            ExistsError: `is_new`, and something has the name already.
+        """
+        to = {
+            "X-Symlink-Target": f"{quote(link.container)}/{quote(link.name)}",
+            "content-type": LINK_TYPE,
+            **headers,
+        }
+        if link.account:
+            to["X-Symlink-Target-Account"] = quote(link.account)
+        stored = await self.put_object(container, name, b"", to, is_new=is_new)
+        return replace(stored, link=link)
+
+    def path_of(self, link: LinkTarget) -> str:
+        """Return where a symlink leads as Swift has it: `/v1/account/container/object`."""
+        path, _, account = urlsplit(self._pool.storage_url).path.rstrip("/").rpartition("/")
+        return f"{path}/{link.account or unquote(account)}/{link.container}/{link.name}"
 
     async def change_image(
         self, container: str, name: str, changes: HeaderChanges
@@ -201,14 +267,17 @@ class ImageStore(ObjectStore):
         What the changes do not name stays: it is read, from the newest replica, and sent
         again, `X-Object-Manifest` too, without which the POST would turn a DLO into an empty
         object. Swift has no condition for a POST: what another host posts between the two
-        is lost.
+        is lost. A symlink is put anew: to a POST Swift answers that the target is meant.
 
         Raises:
             NotFoundError: There is no such image.
         """
         info = await self.newest().head_image(container, name)
-        headers = for_post(info, changes)
-        await self._pool.request(Request("POST", container, name, headers=headers))
+        if info.link is None:
+            headers = for_post(info, changes)
+            await self._pool.request(Request("POST", container, name, headers=headers))
+        else:
+            await self.put_link(container, name, info.link, merged(carried(info), changes))
         return await self.newest().head_image(container, name)
 
 

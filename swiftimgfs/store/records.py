@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from swiftimgfs.store.large_objects import parse_dlo_header
 
@@ -129,6 +130,7 @@ class ObjectRow:
         size: An SLO's is its total, a DLO's and a symlink's 0.
         etag: The listing's hash: MD5 of the bytes, of an SLO's manifest, or of nothing.
         slo_etag: The etag of an SLO, None for anything else (older Swifts do not say it).
+        is_link: Whether it is a symlink.
     """
 
     name: str
@@ -137,6 +139,7 @@ class ObjectRow:
     last_modified_ns: int
     content_type: str
     slo_etag: str | None = None
+    is_link: bool = False
 
     @property
     def is_slo(self) -> bool:
@@ -158,6 +161,19 @@ class ObjectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkTarget:
+    """Where a symlink of Swift's leads: an object that may be there or not.
+
+    Attributes:
+        account: Empty for the account that the symlink is in.
+    """
+
+    container: str
+    name: str
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What HEAD of an image says: one version of it.
 
@@ -170,6 +186,7 @@ class ImageInfo:
         kept_headers: What a POST must send again, as `KEPT_BY_POST` lists it.
         dlo: (container, prefix) of a DLO's segments.
         transaction_id: Of the request that told; empty after a listing.
+        link: Where it leads, when it is a symlink: nothing else here is its target's.
     """
 
     container: str
@@ -183,6 +200,7 @@ class ImageInfo:
     metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     kept_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     transaction_id: str = field(default="", compare=False)
+    link: LinkTarget | None = None
 
     @property
     def mtime_ns(self) -> int:
@@ -198,7 +216,8 @@ class ImageInfo:
     @property
     def is_directory_marker(self) -> bool:
         """Whether the object only says that there is a directory of its name."""
-        return self.size == 0 and self.content_type.split(";")[0] in DIRECTORY_TYPES
+        is_empty = self.size == 0 and self.link is None
+        return is_empty and self.content_type.split(";")[0] in DIRECTORY_TYPES
 
 
 def parse_seconds(text: str) -> int | None:
@@ -293,6 +312,7 @@ def object_row(row: Mapping[str, Any]) -> ObjectRow:
         last_modified_ns=_listing_time(row["last_modified"]),
         content_type=sys.intern(row["content_type"]),
         slo_etag=row["slo_etag"].strip('"') if "slo_etag" in row else None,
+        is_link="symlink_path" in row,
     )
 
 
@@ -315,4 +335,11 @@ def image_info(container: str, name: str, headers: Mapping[str, str]) -> ImageIn
         metadata=_metadata(OBJECT_META, headers),
         kept_headers={key: headers[key] for key in KEPT_BY_POST if key in headers},
         transaction_id=headers.get("x-trans-id", ""),
+        link=_link_target(headers),
     )
+
+
+def _link_target(headers: Mapping[str, str]) -> LinkTarget | None:
+    container, slash, name = unquote(headers.get("x-symlink-target", "")).partition("/")
+    account = unquote(headers.get("x-symlink-target-account", ""))
+    return LinkTarget(container, name, account) if slash else None

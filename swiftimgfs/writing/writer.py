@@ -42,6 +42,7 @@ from swiftimgfs.writing.spool import SpoolFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from swiftimgfs.reading.reader import Bytes, ImageReader
@@ -180,6 +181,11 @@ class ImageWriter:
             n for place, n in sending.items() if place in uploader.pending or place == own
         ]
         return uploader.stored + sum(running)
+
+    @property
+    def holding(self) -> AbstractAsyncContextManager[object]:
+        """While this is entered nobody writes the image, and it is not stored."""
+        return self._lock
 
     def layout(self) -> Layout:
         """Return the image as it was written, wherever its bytes are now."""

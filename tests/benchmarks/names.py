@@ -6,6 +6,8 @@ and is then done in a new mount for each run. What counts is time and requests.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
 import uuid
@@ -37,6 +39,7 @@ SEGMENTS = 20  # of each of those that are large
 CONTAINERS, IN_EACH = 1_000, 100
 MIRRORED_AT = 1_000_000_000
 MANY_NAMES = 1_000_000
+ROWS, ROW_BYTES = 160, 64 * 1024 * 1024  # of an image of 10 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,20 @@ def fill_containers(stock: Stock) -> None:
     )
 
 
+def fill_large(stock: Stock) -> None:
+    """Store an image of 10 GiB: a manifest may name the same segment again and again."""
+    with contextlib.closing(stock.connect()) as client:
+        client.put_container("large")
+        etag = client.put_object("large", ".segments/zeros", bytes(ROW_BYTES))
+        row = {"path": "/large/.segments/zeros", "etag": etag, "size_bytes": ROW_BYTES}
+        client.put_object(
+            "large",
+            "there",
+            json.dumps([row] * ROWS),
+            query_string="multipart-manifest=put",
+        )
+
+
 # ── what is done ──────────────────────────────────────────────────────────────────────
 
 
@@ -152,6 +169,17 @@ def find_all(root: Path) -> Walked:
     finished = run(["find", root, "-path", f"{root}/box-*", "-type", "f"], JOB_SECONDS)
     count = _expected(len(finished.output.splitlines()), CONTAINERS * IN_EACH)
     return Walked(count, finished.seconds)
+
+
+def move_large(root: Path) -> Walked:
+    """Rename the image, by turns there and back; look at its size then."""
+    old, new = root / "large" / "there", root / "large" / "back"
+    if new.exists():
+        old, new = new, old
+    finished = run(["mv", old, new], JOB_SECONDS)
+    if old.exists() or new.stat().st_size != ROWS * ROW_BYTES:
+        raise ToolError(f"{new} is not what {old} was")
+    return Walked(1, finished.seconds)
 
 
 def find_many(root: Path) -> Walked:
@@ -198,5 +226,6 @@ NAMES_JOBS = (
     NamesJob("ls-images", fill_images, list_images, (OURS, RCLONE, RCLONE_LISTING)),
     NamesJob("rsync-again", fill_mirror, mirror_again, (OURS, RCLONE), is_writable=True),
     NamesJob("find", fill_containers, find_all, (OURS, RCLONE_LISTING), most_runs=1),
+    NamesJob("mv", fill_large, move_large, (OURS,), is_writable=True),
     NamesJob("million", fill_many, find_many, (OURS,), most_runs=1),
 )

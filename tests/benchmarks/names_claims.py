@@ -24,6 +24,8 @@ def names_claims_of(all_results: Sequence[Result]) -> list[Claim]:
         at_most("ls-images: requests", 60, _requests(results, "ls-images")),
         at_most("rsync-again: requests", 1_100, _requests(results, "rsync-again")),
         at_most("find: requests, of 1,000 containers", 1_020, _requests(results, "find")),
+        at_most("mv of 10 GiB: seconds", 1, _seconds(results, "mv")),
+        at_most("mv of 10 GiB: bytes fetched and stored", 0, _bytes(results, "mv")),
         at_most("million: peak RSS in MiB", 1024, _rss(results, "million")),
     ]
 
@@ -36,6 +38,16 @@ def _ratio(results: Results, job: str) -> float | None:
 def _microseconds(results: Results, job: str) -> float | None:
     median = results.median(job)
     return median.seconds / median.size * 1e6 if median else None
+
+
+def _seconds(results: Results, job: str) -> float | None:
+    median = results.median(job)
+    return median.seconds if median else None
+
+
+def _bytes(results: Results, job: str) -> float | None:
+    median = results.median(job)
+    return median.fetched + median.stored if median else None
 
 
 def _requests(results: Results, job: str) -> float | None:

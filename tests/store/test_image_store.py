@@ -602,7 +602,7 @@ async def test_a_copied_slo_has_the_same_segments(store, pool):
     await store.put_manifest("c", "slo", segments, {"X-Object-Meta-Mtime": "12.5"})
     info = await store.head_image("c", "slo")
 
-    await store.copy_image(info, "segs", "größe/copy?")
+    await store.copy_image(info, "segs", "größe/copy?", {})
     await store.delete_object("c", "slo")
 
     copy = await store.resolve(await store.head_image("segs", "größe/copy?"))
@@ -616,7 +616,7 @@ async def test_a_copied_dlo_is_a_dlo_of_the_same_segments(store, client):
     client.put_object("segs", "d/1", BODY)
     client.put_object("c", "dlo", b"", headers={"X-Object-Manifest": "segs/d/"})
 
-    await store.copy_image(await store.head_image("c", "dlo"), "c", "copy")
+    await store.copy_image(await store.head_image("c", "dlo"), "c", "copy", {})
 
     copy = await store.head_image("c", "copy")
     assert (copy.manifest, copy.dlo) == (Manifest.DLO, ("segs", "d/"))
@@ -625,7 +625,7 @@ async def test_a_copied_dlo_is_a_dlo_of_the_same_segments(store, client):
 async def test_a_copied_plain_image_has_the_same_bytes(store):
     await store.put_object("c", "o", Payload([BODY]), {})
 
-    await store.copy_image(await store.head_image("c", "o"), "c", "copy")
+    await store.copy_image(await store.head_image("c", "o"), "c", "copy", {})
 
     assert (await store.head_image("c", "copy")).etag == md5(BODY)
 

@@ -340,7 +340,9 @@ class TestCommitting:
     ) -> None:
         new = put_segments(client, "image/slo/new/", b"new0")
         await entry.committing(etag_of(new), [], [])
-        faulty.control.inject(Fault(method="HEAD", target="/c/image$", status=503, count=None))
+        faulty.control.inject(
+            Fault(method="HEAD", target="/c/image[?]", status=503, count=None)
+        )
 
         await recover(settle=0)
 
