@@ -42,8 +42,9 @@ def stored(swift: FaultySwift, container: str, name: str) -> bytes:
 
 
 def segments_of(file: Path) -> list[dict[str, object]]:
+    """Return the rows of a large image that are objects, and no holes."""
     found: list[dict[str, object]] = json.loads(os.getxattr(file, "user.swift.segments"))
-    return found
+    return [row for row in found if "name" in row]
 
 
 def edit(file: Path, offset: int, data: bytes) -> None:
