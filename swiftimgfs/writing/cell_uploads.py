@@ -168,7 +168,7 @@ class CellUploads:
                     await self._stored(
                         cell, run, segments, head if run.start == cell.start else NO_HEAD
                     )
-                    for run in self._image.runs(extents)
+                    for run in self._image.runs(cell, extents)
                 ]
                 is_stale = cell not in self._image.cells or cell.changes != changes
             except errors.SwiftImgFsError:

@@ -9,6 +9,9 @@ it, and goes when Swift has it; a byte that is only here always lies in one.
   piece of segment size, and the manifest goes on naming the rest by `range`.
 - Over zeros and beyond the end it is a cell of the plan's grid, clipped to them. An end
   that is small is taken with it: who appends a line a day shall not have a row a day.
+
+Some Swifts refuse a manifest with a row below a size of theirs, but for the last one. What
+edits leave below it is stored anew at the commit, with some of what follows it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from swiftimgfs.layout import Stored, Zeros
 from swiftimgfs.store.request import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from swiftimgfs import errors
     from swiftimgfs.layout import Extent
@@ -47,6 +50,7 @@ class Cell:
         touched: When it was last written, in the writer's own count.
         is_waiting: Its upload was asked for.
         is_frozen: Its upload is on its way: what it had in the spool then stays as it is.
+        is_one: It is stored as one object, whatever zeros it holds.
         uploads: How often it was uploaded.
         failure: What its last upload failed with.
         head: The MD5 of its first bytes, as far as that is made (`heads`).
@@ -59,6 +63,7 @@ class Cell:
     touched: int = 0
     is_waiting: bool = False
     is_frozen: bool = False
+    is_one: bool = False
     uploads: int = 0
     failure: errors.SwiftImgFsError | None = None
     head: Head = field(default_factory=Head)
@@ -117,9 +122,9 @@ class CellTable:
             end = min(end, self._cells[index + 1].start)
         return self.add(start, end)
 
-    def add(self, start: int, end: int) -> Cell:
+    def add(self, start: int, end: int, *, is_one: bool = False) -> Cell:
         """Return a new cell; no other may be there."""
-        cell = Cell(start, end)
+        cell = Cell(start, end, is_one=is_one)
         self._cells.insert(self._index(start) + 1, cell)
         return cell
 
@@ -164,7 +169,8 @@ class CellTable:
         size = end - start
         if isinstance(last.source, Zeros):
             return max(start, last.offset), end
-        is_small = isinstance(last.source, Stored) and last.size < size // SMALL_END
+        small = max(size // SMALL_END, self._plan.smallest)
+        is_small = isinstance(last.source, Stored) and last.size < small
         return (last.offset if is_small else image.size), end
 
     def _range_in_object(self, extent: Extent, offset: int) -> tuple[int, int]:
@@ -173,9 +179,10 @@ class CellTable:
             return extent.offset, extent.end
         start = extent.offset + (offset - extent.offset) // step * step
         end = start + step
-        if extent.end - end < min(SMALLEST_ROW, step):
+        crumb = max(min(SMALLEST_ROW, step), self._plan.smallest)
+        if extent.end - end < crumb:
             end = extent.end
-        if start - extent.offset < min(SMALLEST_ROW, step):
+        if start - extent.offset < crumb:
             start = extent.offset
         return start, end
 
@@ -202,24 +209,28 @@ class Run:
         return self.end - self.start
 
 
-def runs_of(extents: list[Extent], shortest: int) -> list[Run]:
+def runs_of(extents: list[Extent], shortest: int, smallest: int = 1) -> list[Run]:
     """Cut the pieces of a cell into what has to be stored and what is zeros.
 
     Zeros count from `shortest` bytes on, and what lies between two of them is stored with
     some of the zeros after it if it is shorter: fewer cost less than the rows that name them.
+    At the cell's end too, nothing is shorter than `smallest`, but for a cell that is.
     """
     if not extents:
         return []
     end = extents[-1].end
     runs: list[Run] = []
     at = extents[0].offset
-    for hole_start, hole_end in _holes(extents, shortest):
+    for hole_start, whole_end in _holes(extents, shortest):
+        hole_end = _end_of_hole(whole_end, end, smallest)
+        if hole_end - hole_start < min(shortest, end - extents[0].offset):
+            continue
         first = hole_start
         if hole_start > at:  # what is stored before the hole
             stored_end = max(hole_start, at + shortest)
             if hole_end - stored_end < shortest and hole_end < end:
                 continue
-            first = min(stored_end, hole_end)
+            first = hole_end if hole_end - stored_end < smallest else stored_end
             runs.append(_run(extents, at, first, is_zero=False))
         if first < hole_end:
             runs.append(_run(extents, first, hole_end, is_zero=True))
@@ -227,6 +238,11 @@ def runs_of(extents: list[Extent], shortest: int) -> list[Run]:
     if at < end:
         runs.append(_run(extents, at, end, is_zero=False))
     return runs
+
+
+def _end_of_hole(hole_end: int, end: int, smallest: int) -> int:
+    """Return where zeros end that leave enough for what is stored after them."""
+    return hole_end if hole_end == end else min(hole_end, end - smallest)
 
 
 def _holes(extents: list[Extent], shortest: int) -> Iterator[tuple[int, int]]:
@@ -242,20 +258,50 @@ def _run(extents: list[Extent], start: int, end: int, *, is_zero: bool) -> Run:
     return Run(start, end, tuple(inside), is_zero)
 
 
+def short_ranges(extents: Sequence[Extent], smallest: int) -> list[tuple[int, int]]:
+    """Return what has to be stored as one each, so that only the last row is shorter.
+
+    Each begins with an extent that is shorter, and takes of what follows it no more than it
+    needs, or than would be left too short itself.
+    """
+    ranges = []
+    start = 0  # of what is left of an extent
+    for number, extent in enumerate(extents):
+        is_last = number == len(extents) - 1
+        if start >= extent.end or is_last or extent.end - start >= smallest:
+            start = max(start, extent.end)
+            continue
+        end = _end_of_short(extents[number + 1 :], start + smallest, smallest)
+        ranges.append((start, end))
+        start = end
+    return ranges
+
+
+def _end_of_short(following: Iterable[Extent], end: int, smallest: int) -> int:
+    """Return where a range ends that needs all up to `end`, or the end of the image."""
+    at = 0
+    for extent in following:
+        at = extent.end
+        if at >= end:
+            return end if at - end >= smallest else at
+    return at
+
+
 def rows_of_hole(size: int, zeros: int) -> list[int]:
     """Return how long the rows of a hole are, none longer than `zeros`, about equal."""
     count = -(-size // zeros)
     return [size // count + (number < size % count) for number in range(count)]
 
 
-def size_of_zeros(holes: list[int], rows: int) -> int:
+def size_of_zeros(holes: list[int], rows: int, smallest: int = 1) -> int:
     """Return the least size of an object of zeros that names `holes` in `rows` rows.
 
-    In whole mebibytes, but no larger than the largest hole.
+    In whole mebibytes, but no larger than the largest hole. No row of a hole in several is
+    below `smallest`: about equal rows have more than half of the object.
     """
     largest, total = max(holes), sum(holes)
     rows = max(rows, len(holes))
-    size = max(SMALLEST_ROW, -(-total // (rows * SMALLEST_ROW)) * SMALLEST_ROW)
+    size = max(SMALLEST_ROW, 2 * smallest, -(-total // (rows * SMALLEST_ROW)) * SMALLEST_ROW)
     while size < largest and sum(-(-hole // size) for hole in holes) > rows:
         size += max(SMALLEST_ROW, size // 16 // SMALLEST_ROW * SMALLEST_ROW)
     return min(size, largest)

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Final
 from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
 from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.writing.body import without_zeros
-from swiftimgfs.writing.cells import SMALLEST_ROW, Cell, CellTable, Hole, Run, runs_of
+from swiftimgfs.writing.cells import (
+    SMALLEST_ROW,
+    Cell,
+    CellTable,
+    Hole,
+    Run,
+    runs_of,
+    short_ranges,
+)
 from swiftimgfs.writing.extents import ExtentMap
 
 if TYPE_CHECKING:
@@ -129,16 +137,17 @@ class DirtyImage:
         """Return the pieces of a cell as they are now."""
         return self.extents.pieces(cell.start, cell.end)
 
-    def runs(self, extents: list[Extent]) -> list[Run]:
+    def runs(self, cell: Cell, extents: list[Extent]) -> list[Run]:
         """Return a cell's pieces as objects to be stored and zeros to be named."""
-        shortest = min(SMALLEST_ROW, self._format.plan.segment_size)
-        if not self._format.names_zeros:
+        plan = self._format.plan
+        if cell.is_one or not self._format.names_zeros:
             start, end = extents[0].offset, extents[-1].end
             return [Run(start, end, tuple(extents), is_zero=False)]
+        shortest = max(min(SMALLEST_ROW, plan.segment_size), plan.smallest)
         # Half of the manifest is for holes of this size, the rest for larger ones.
-        if len(self.extents.extents) > self._format.plan.most_segments // 2:
-            shortest = self._format.plan.segment_size
-        return runs_of(extents, shortest)
+        if len(self.extents.extents) > plan.most_segments // 2:
+            shortest = plan.segment_size
+        return runs_of(extents, shortest, plan.smallest)
 
     def rows(self) -> list[Segment | Hole]:
         """Return what a manifest of the image names; nothing of it may be here only."""
@@ -170,6 +179,16 @@ class DirtyImage:
             is_hole = isinstance(source, Zeros) and not self._format.names_zeros
             if is_manifest or is_hole:
                 self._touch_all(extent)
+
+    def touch_short(self) -> bool:
+        """Have uploaded as one what no row may be: all but the last have a least size.
+
+        Nothing may wait for Swift. Return whether there was any.
+        """
+        ranges = short_ranges(self.extents.extents, self._format.plan.smallest)
+        for start, end in ranges:
+            self.cells.add(start, end, is_one=True)
+        return bool(ranges)
 
     def _touch_all(self, extent: Extent) -> None:
         offset = extent.offset

@@ -22,11 +22,18 @@ class SegmentPlan:
     Half of the segments that a manifest can name have `segment_size`, half of the rest
     twice that, and so on. With 64 MiB and 1,000 segments: images up to 31 GiB have equal
     segments, one of 100 GiB has some of 512 MiB, and 260 GiB fit.
+
+    Attributes:
+        segment_size: Of the first segments, in bytes; at least `smallest`.
+        most_segments: That a manifest names.
+        largest: Bytes that a segment may have.
+        smallest: Bytes that every segment has to have but the last one.
     """
 
     segment_size: int
     most_segments: int = 1000
     largest: int = LARGEST_SEGMENT
+    smallest: int = 1
 
     def size_of(self, index: int) -> int:
         """Return the size of segment number `index`, counted from 0."""

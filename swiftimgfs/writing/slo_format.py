@@ -41,8 +41,12 @@ class SloFormat:
     segment_headers: Final[Mapping[str, str]] = {"Content-Type": SEGMENT_CONTENT_TYPE}
 
     def __init__(self, store: ImageStore, uploader: Uploader, options: WriteOptions) -> None:
+        limits = store.limits
         self.plan: Final = SegmentPlan(
-            options.segment_size, store.limits.manifest_segments, store.limits.largest_object
+            max(options.segment_size, limits.smallest_segment),
+            limits.manifest_segments,
+            limits.largest_object,
+            limits.smallest_segment,
         )
         self._store = store
         self._uploader = uploader
@@ -129,7 +133,8 @@ class SloFormat:
         if not holes:
             return [row for row in rows if isinstance(row, Segment)]
         left = self._store.limits.manifest_segments - (len(rows) - len(holes))
-        size = min(size_of_zeros(holes, left), self._store.limits.largest_object)
+        size = size_of_zeros(holes, left, self.plan.smallest)
+        size = min(size, self._store.limits.largest_object)
         zeros = await self._zeros(size)
         return list(_filled(rows, zeros))
 

@@ -384,6 +384,8 @@ class ImageWriter:
             return await self._commit_plain()
         self._image.touch_unnamed()
         await self._uploads.finish()
+        if self._image.touch_short():
+            await self._uploads.finish()
         headers = await self._final_headers()
         committed = await self._committer.put_large(self._image.rows(), self.layout(), headers)
         self._image.begin(committed.image.layout.extents)

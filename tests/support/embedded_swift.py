@@ -44,6 +44,7 @@ class FaultySwift:
 
 @contextlib.contextmanager
 def faulty_swift(directory: Path, **options: Any) -> Iterator[FaultySwift]:
-    """Run a Swift in `directory`; `options` are those of `EmbeddedSwift`."""
-    with EmbeddedSwift(directory, wrap=(HTTPS_LAYER, FAULT_LAYER), **options) as swift:
+    """Run a Swift in `directory`; `options` are those of `EmbeddedSwift`, `wrap` innermost."""
+    wrap = (*options.pop("wrap", ()), HTTPS_LAYER, FAULT_LAYER)
+    with EmbeddedSwift(directory, wrap=wrap, **options) as swift:
         yield FaultySwift(swift, FaultControl(swift.base_url))

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import strategies as st
 
 from swiftimgfs.layout import Extent, Inline, Layout, Source, Stored, Zeros
-from swiftimgfs.writing.cells import CellTable, rows_of_hole, runs_of, size_of_zeros
+from swiftimgfs.writing.cells import (
+    CellTable,
+    rows_of_hole,
+    runs_of,
+    short_ranges,
+    size_of_zeros,
+)
 from swiftimgfs.writing.extents import ExtentMap
 from swiftimgfs.writing.segmenter import SegmentPlan
 
@@ -133,6 +139,37 @@ def test_short_zeros_are_stored_with_what_is_beside_them():
     extents = Layout([(10, data), (99, Zeros()), (10, data)]).extents
 
     assert [run.is_zero for run in runs_of(list(extents), 100)] == [False]
+
+
+@hypothesis.settings(deadline=None, max_examples=300)
+@hypothesis.given(PIECES, st.integers(1, 30), st.integers(1, 30))
+def test_no_run_of_a_cell_is_below_what_swift_takes(pieces, shortest, smallest):
+    hypothesis.assume(shortest >= smallest)
+    image = ExtentMap()
+    for size, is_zero in pieces:
+        source = Zeros() if is_zero else Inline(memoryview(b"x" * size))
+        image.replace(image.size, size, [(size, source)])
+    hypothesis.assume(image.size >= smallest)
+
+    runs = runs_of(image.pieces(0, image.size), shortest, smallest)
+
+    assert min(run.size for run in runs) >= smallest
+    assert sum(run.size for run in runs) == image.size
+
+
+@hypothesis.given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(1, 30))
+def test_rows_that_are_too_short_are_stored_with_what_follows_them(sizes, smallest):
+    image = ExtentMap(stored(str(number), size) for number, size in enumerate(sizes))
+
+    ranges = short_ranges(image.extents, smallest)
+
+    for start, end in ranges:
+        image.replace(start, end - start, [stored(f"new {start}", end - start)])
+    assert image.size == sum(sizes)
+    assert all(extent.size >= smallest for extent in image.extents[:-1])
+    assert all(end - start < 3 * smallest for start, end in ranges)
+    is_short = any(size < smallest for size in sizes[:-1])
+    assert bool(ranges) is is_short
 
 
 def test_nothing_has_no_runs():
