@@ -118,8 +118,8 @@ class Committer:
                     len(self._uploader.pending),
                 )
             return
-        await self._uploader.abandon()
         await self._format.abandon()
+        await self._uploader.abandon()
 
     @property
     def _must_be_new(self) -> bool:

@@ -71,6 +71,9 @@ class GlanceFormat:
         self._choosing = trio.Lock()
         self._token = ""  # of the journal's entry whose prefix was chosen
         self._place: ObjectName = ("", "")
+        self._claiming: tuple[ObjectName, str] | None = (
+            None  # which may be stored, and its token
+        )
 
     def is_large(self, size: int, *, is_started: bool) -> bool:
         """Return whether an image is stored in segments, or as a manifest without any."""
@@ -150,7 +153,22 @@ class GlanceFormat:
         """Do nothing: the segments stay where they are, and the uploader knows the name."""
 
     async def abandon(self) -> None:
-        """Do nothing: all that is made here is the uploader's."""
+        """Have the uploader delete the claim too, whose answers may all have been lost.
+
+        Where Swift cannot say whether it is ours, the journal's entry stays: the next mount asks.
+        """
+        if self._claiming is None:
+            return
+        (container, name), token = self._claiming
+        self._claiming = None
+        try:
+            if await self._has_claim(container, name, token):
+                await self._uploader.announce(container, name)
+        except errors.NotFoundError:
+            return
+        except errors.SwiftImgFsError as failure:
+            log.warning("claim left to the next mount name=%s reason=%s", name, failure)
+            self._uploader.leave()
 
     # ── where segments go ──────────────────────────────────────────────────────────────
 
@@ -163,7 +181,7 @@ class GlanceFormat:
                 return self._place
             container = uploader.container
             prefix = f"{uploader.name}-"
-            is_free = await self._is_free(container, prefix)
+            is_free = await self._is_free(container, prefix, entry.token)
             if not is_free or not (is_empty or await self._is_claimed(container, prefix)):
                 prefix = self._own_prefix(entry.token)
                 await entry.place(container, prefix)
@@ -174,14 +192,22 @@ class GlanceFormat:
         name, longest = self._uploader.name, self._store.limits.longest_name
         return prefix_among_images(name, token, longest)
 
-    async def _is_free(self, container: str, prefix: str) -> bool:
-        """Return whether the driver's prefix is for this image, and nothing lies below it."""
+    async def _is_free(self, container: str, prefix: str, token: str) -> bool:
+        """Return whether the driver's prefix is for this image, and nothing lies below it.
+
+        But for a claim of ours, of which no answer came.
+        """
         if self._uploader.base_etag is not None or not is_image_id(self._uploader.name):
             return False
-        page = await self._store.list_page(container, prefix, delimiter="", limit=1)
-        if page.has_any:
+        page = await self._store.list_page(container, prefix, delimiter="", limit=2)
+        names = [row.name for row in page.rows]
+        claim = segment_name(prefix, 1)
+        is_free = not names or (
+            names == [claim] and await self._has_claim(container, claim, token)
+        )
+        if not is_free:
             log.info("prefix in use already container=%s prefix=%s", container, prefix)
-        return not page.has_any
+        return is_free
 
     async def _is_claimed(self, container: str, prefix: str) -> bool:
         """Return whether the driver's prefix is ours now, and nobody else's.
@@ -196,15 +222,21 @@ class GlanceFormat:
         token = entry.token
         claim = headers_of({CLAIM: token})
         await entry.claiming(container, name)
+        self._claiming = (container, name), token
         with contextlib.suppress(errors.ExistsError):  # perhaps ours, whose answer was lost
             await self._store.put_object(container, name, b"", claim, is_new=True)
             await trio.sleep(CLAIM_SECONDS)
-        there = await self._store.newest().head_image(container, name)
-        if there.metadata.get(CLAIM) != token:
+        is_ours = await self._has_claim(container, name, token)
+        self._claiming = None
+        if not is_ours:
             log.info("prefix claimed by another container=%s prefix=%s", container, prefix)
             return False
         await self._uploader.announce(container, name)
         return True
+
+    async def _has_claim(self, container: str, name: str, token: str) -> bool:
+        there = await self._store.newest().head_image(container, name)
+        return there.metadata.get(CLAIM) == token
 
     def _leftovers(
         self, container: str, prefix: str, names: Collection[str]

@@ -333,7 +333,7 @@ class ImageFormat(Protocol):
         ...
 
     async def abandon(self) -> None:
-        """Remove what only the format made: the writer gives up."""
+        """Have the uploader know all that was put, before it removes that: the writer gives up."""
         ...
 
 

@@ -31,9 +31,8 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.writing.claims import Claims, read_claims
 from swiftimgfs.writing.deletion import delete_objects
-from swiftimgfs.writing.glance_format import CLAIM
 from swiftimgfs.writing.journal import Journal, errno_name_of, on_disk
-from swiftimgfs.writing.resumption import uploaded_objects
+from swiftimgfs.writing.resumption import claimed_object, uploaded_objects
 from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.state_directory import (
     Damaged,
@@ -237,7 +236,7 @@ class Recovery:
             for container, prefix in record.places:
                 uploaded |= await self._listed(container, prefix)
             uploaded |= await self._known_by_name(found)
-            uploaded |= await self._claimed(record)
+            uploaded |= await claimed_object(self._newest, record)
             image = await image_now(self._newest, record.container, record.name)
             return Sight(image, frozenset(uploaded), min(uploaded.values(), default=0))
 
@@ -253,17 +252,6 @@ class Recovery:
         for container, prefix in {(c, n.rstrip("0123456789")) for c, n in names}:
             there |= await self._listed(container, prefix)
         return {n: when for n, when in there.items() if n in names and when <= latest_ns}
-
-    async def _claimed(self, record: UploadRecord) -> dict[ObjectName, int]:
-        """Return the claim of the upload, if the object with its name is that."""
-        if record.claim is None:
-            return {}
-        try:
-            info = await self._newest.head_image(*record.claim)
-        except errors.NotFoundError:
-            return {}
-        is_ours = info.metadata.get(CLAIM) == record.token
-        return {record.claim: info.last_modified_ns} if is_ours else {}
 
     async def _listed(self, container: str, prefix: str) -> dict[ObjectName, int]:
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.writing.glance_format import CLAIM
 from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.writer import ImageWriter
 
@@ -112,4 +113,16 @@ async def uploaded_objects(store: ImageStore, record: UploadRecord) -> list[Obje
         with contextlib.suppress(errors.NotFoundError):
             rows = await store.list_all(container, prefix)
             found |= {(container, row.name): None for row in rows}
-    return list(found)
+    return list(found | dict.fromkeys(await claimed_object(store, record)))
+
+
+async def claimed_object(store: ImageStore, record: UploadRecord) -> dict[ObjectName, int]:
+    """Return the claim of an upload and its time in ns, if the object of its name is that."""
+    if record.claim is None:
+        return {}
+    try:
+        info = await store.head_image(*record.claim)
+    except errors.NotFoundError:
+        return {}
+    is_ours = info.metadata.get(CLAIM) == record.token
+    return {record.claim: info.last_modified_ns} if is_ours else {}

@@ -462,6 +462,29 @@ async def test_a_listing_that_stays_wrong_is_an_error_and_the_bytes_are_kept(
     assert world.stored() == BODY
 
 
+@pytest.mark.parametrize("is_tried_again", [True, False])
+async def test_a_claim_whose_answers_are_all_lost_does_not_stay(
+    open_writer, world, is_tried_again, monkeypatch
+):
+    monkeypatch.setattr(request, "FIRST_BACKOFF", 0.01)
+    claim = f"{world.image_id}-00001"
+    lost = Fault(method="PUT", target=f"{claim}$", lose_answer=True, count=None)
+    world.swift.control.inject(lost)
+    writer = open_writer()
+    await writer.write(0, BODY[: 2 * SEGMENT])
+    with pytest.raises(errors.SwiftImgFsError):
+        await writer.commit()
+    world.swift.control.clear()
+    assert world.names() == [claim]
+
+    if is_tried_again:
+        await writer.commit()
+    await writer.close()
+
+    segments = [world.image_id, *segments_of(world.image_id, 2)]
+    assert world.names() == (segments if is_tried_again else [])
+
+
 EFFECTS = {
     "answer lost": {"lose_answer": True},
     "503": {"status": 503},
