@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from tests.support.embedded_swift import FaultySwift
     from tests.support.fault_control import Request
 
-SEGMENT = 16 * 1024
-IMAGE = "image"
+IMAGE = "0ddba11a-0000-4000-8000-00000000cafe"  # of which Glance's driver names segments
 
 
 def noise(seed: str, size: int) -> bytes:
@@ -32,13 +31,38 @@ def noise(seed: str, size: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
-OLD_SMALL = noise("old small", 5_000)
-OLD_LARGE = noise("old large", 4 * SEGMENT + 1_234)
-NEW_SMALL = noise("new small", 6_000)
-NEW_LARGE = noise("new large", 3 * SEGMENT + 4_321)
-PATCH = noise("patch", 3_000)
-PATCHED_AT = 2 * SEGMENT - 1_000
-SPARSE_AT, SPARSE_SIZE = 3 * SEGMENT + 100, 8 * SEGMENT
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How large images are stored.
+
+    Attributes:
+        segment: Bytes of a segment.
+        options: Of the mount.
+    """
+
+    name: str
+    segment: int
+    options: str
+
+
+SLO = Format("slo", 16 * 1024, "segment_size=16K")
+GLANCE = Format(
+    "glance",
+    1_024_000,  # the driver's unit
+    "large_object=glance,swift_store_large_object_size=1,swift_store_large_object_chunk_size=1",
+)
+# Glance's images are larger and take longer: one run in so many is theirs.
+GLANCE_EVERY = 3
+
+
+def seed_of_run() -> int:
+    """Return what the cases of this run are drawn by: SWIFTIMGFS_SEED, or any number."""
+    return int(os.environ.get("SWIFTIMGFS_SEED") or random.SystemRandom().randrange(10**6))
+
+
+def drawn_format(seed: object) -> Format:
+    """Return the format that a seed stands for."""
+    return SLO if random.Random(str(seed)).randrange(GLANCE_EVERY) else GLANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +91,34 @@ def _edited(old: bytes, writes: Mapping[int, bytes], size: int) -> bytes:
     return bytes(image)
 
 
-_EDIT = {PATCHED_AT: PATCH}
-_SPARSE = {SPARSE_AT: PATCH}
-_WHOLE = {
-    offset: NEW_LARGE[offset : offset + 8192] for offset in range(0, len(NEW_LARGE), 8192)
-}
-_SAME = {offset: OLD_LARGE[offset : offset + 8192] for offset in range(0, len(OLD_LARGE), 8192)}
-_CREATE, _EMPTY = os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_TRUNC
-
-CHANGES = {
-    change.name: change
-    for change in (
-        Change("small", None, NEW_SMALL, _CREATE, {0: NEW_SMALL}),
-        Change("small-over-large", OLD_LARGE, NEW_SMALL, _EMPTY, {0: NEW_SMALL}),
-        Change("large", None, NEW_LARGE, _CREATE, _WHOLE),
-        Change("large-over-small", OLD_SMALL, NEW_LARGE, _EMPTY, _WHOLE),
-        Change("large-over-large", OLD_LARGE, NEW_LARGE, _EMPTY, _WHOLE),
-        Change("same-again", OLD_LARGE, OLD_LARGE, _EMPTY, _SAME),
-        Change("edit", OLD_LARGE, _edited(OLD_LARGE, _EDIT, len(OLD_LARGE)), os.O_RDWR, _EDIT),
-        Change("shorten", OLD_LARGE, OLD_LARGE[: SEGMENT + 5], os.O_RDWR, {}, size=SEGMENT + 5),
-        Change(
-            "sparse",
-            None,
-            _edited(b"", _SPARSE, SPARSE_SIZE),
-            _CREATE,
-            _SPARSE,
-            size=SPARSE_SIZE,
-        ),
+def changes_of(segment: int) -> dict[str, Change]:
+    """Return all ways to change an image, for segments of a size, by name."""
+    old_small, new_small = noise("old small", 5_000), noise("new small", 6_000)
+    old_large = noise("old large", 4 * segment + 1_234)
+    new_large = noise("new large", 3 * segment + 4_321)
+    edit = {2 * segment - 1_000: noise("patch", 3_000)}
+    sparse = {3 * segment + 100: noise("patch", 3_000)}
+    create, empty = os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_TRUNC
+    edited, short = _edited(old_large, edit, len(old_large)), segment + 5
+    long = 8 * segment
+    changes = (
+        Change("small", None, new_small, create, {0: new_small}),
+        Change("small-over-large", old_large, new_small, empty, {0: new_small}),
+        Change("large", None, new_large, create, _pieces(new_large, segment)),
+        Change("large-over-small", old_small, new_large, empty, _pieces(new_large, segment)),
+        Change("large-over-large", old_large, new_large, empty, _pieces(new_large, segment)),
+        Change("same-again", old_large, old_large, empty, _pieces(old_large, segment)),
+        Change("edit", old_large, edited, os.O_RDWR, edit),
+        Change("shorten", old_large, old_large[:short], os.O_RDWR, {}, size=short),
+        Change("sparse", None, _edited(b"", sparse, long), create, sparse, size=long),
     )
-}
+    return {change.name: change for change in changes}
+
+
+def _pieces(data: bytes, segment: int) -> dict[int, bytes]:
+    """Return an image as what is written of it, two pieces for each segment."""
+    step = segment // 2
+    return {offset: data[offset : offset + step] for offset in range(0, len(data), step)}
 
 
 @dataclass(slots=True)
@@ -121,7 +144,8 @@ class Attempt:
 
     def prepare(self, root: Path) -> None:
         """Make the container, and the old image in it."""
-        (root / self.container).mkdir()
+        # There already, when Swift was too slow to say that it had made it.
+        (root / self.container).mkdir(exist_ok=True)
         if self.change.old is not None:
             (root / self.container / IMAGE).write_bytes(self.change.old)
 
@@ -146,6 +170,8 @@ class Attempt:
         try:
             yield
         except OSError as failure:
+            if failure.errno is None:  # not of the mount: the faults could not be asked for
+                raise
             self.told = self.told or failure.errno
 
     def requests(self, swift: FaultySwift) -> list[Request]:
