@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
 
 CHANGES_AT_ONCE: Final = 1000  # that the kernel is told of before others get a turn
+# Of entries that the kernel may not keep in one answer. It takes 6,000 in one, and `ls -l` then
+# asks for each of them: after these few it is known to do so, and the rest is settled.
+UNSETTLED_AT_ONCE: Final = 64
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -293,17 +296,20 @@ class ImageOperations(pyfuse3.Operations):
                 token, name, self._attributes(inode), number + 1
             ):
                 return
-        number = max(start_id, 2)
+        number, unsettled = max(start_id, 2), 0
         while (entry := await directories.entry(fh, number - 2)) is not None:
             number += 1
             inode, is_settled = entry
             attributes = self._attributes(inode)
             if not is_settled:
                 attributes.attr_timeout = 0
+                unsettled += 1
             if not pyfuse3.readdir_reply(token, inode.component.encode(), attributes, number):
                 self._fs.forgo(inode)
                 return
             self._fs.remember(inode)
+            if unsettled == UNSETTLED_AT_ONCE:
+                return
 
     @replying
     async def releasedir(self, fh: int) -> None:

@@ -24,7 +24,7 @@ from swiftimgfs.model.listings import ROOT, Listings
 from swiftimgfs.model.overlay import Overlay
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.model.segments import SegmentRegistry
-from swiftimgfs.model.walks import FEW, Bursts, WalkAhead
+from swiftimgfs.model.walks import Bursts, WalkAhead
 from swiftimgfs.store.naming import glance_image_claiming
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Directories:
         count = self._bursts.count(directory)
         listing = self._listings.known(directory)
         oldest = self._options.attr_timeout
-        if count <= FEW or listing is None or not oldest:
+        if count <= self._bursts.few(directory) or listing is None or not oldest:
             return None
         if listing.completed_at is not None:
             if trio.current_time() - listing.completed_at < oldest:
@@ -170,6 +170,14 @@ class Directories:
         return listing
 
     # ── directories as they are read ───────────────────────────────────────────────────
+
+    def opened(self, path: StorePath) -> None:
+        """Say that somebody has opened a directory to read it."""
+        self._bursts.opened(path)
+
+    def closed(self, path: StorePath) -> None:
+        """Say that one of those is done with it."""
+        self._bursts.closed(path)
 
     def is_walked(self, path: StorePath) -> bool:
         """Return whether the attributes of many names in a directory are asked for."""
@@ -361,7 +369,9 @@ class Directories:
         listed = listing.entries.get(path.component) if listing else None
         if listing is not None and listed is not None:
             is_young = trio.current_time() - listing.loaded_at < self._options.attr_timeout
-            is_walked = self._bursts.count(ROOT) > FEW and self._options.attr_timeout
+            is_walked = (
+                self._bursts.count(ROOT) > self._bursts.few(ROOT) and self._options.attr_timeout
+            )
             known = self._containers.as_listed(listed)
             if known is not None and (is_young or is_walked):
                 return known

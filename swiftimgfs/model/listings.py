@@ -19,7 +19,7 @@ from swiftimgfs.model.arrivals import Arrivals
 from swiftimgfs.model.entries import Entry, Listing, file_entry
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath
-from swiftimgfs.store.containers import Page
+from swiftimgfs.store.containers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,12 +131,12 @@ class Listings:
 
     async def _load_pages(self, path: StorePath, listing: Listing) -> None:
         arrivals = Arrivals(path.prefix)
-        send, receive = trio.open_memory_channel[Page](0)
+        send, receive = trio.open_memory_channel[Answer](1)
         with errors.first_failure():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._get_pages, path, send)
-                async for page in receive:
-                    arrived = arrivals.take(page)
+                async for answer in receive:
+                    arrived = arrivals.take(answer.page())
                     await self._details.settle(path.container, arrived.rows, arrivals.spoilt)
                     listing.hidden += arrived.hidden
                     listing.add(self._shown(path, arrived))
@@ -146,14 +146,16 @@ class Listings:
         self._overlay.settle_directories(path, arrivals.directories)
         self._add_made_directories(path, listing)
 
-    async def _get_pages(self, path: StorePath, send: trio.MemorySendChannel[Page]) -> None:
-        """Hand over the pages of a listing, each asked for before the one before is taken."""
+    async def _get_pages(self, path: StorePath, send: trio.MemorySendChannel[Answer]) -> None:
+        """Hand over the pages of a listing, the next one asked for while one is looked at."""
         async with send:
             marker: str | None = ""
             while marker is not None:
-                page = await self._store.list_page(path.container, path.prefix, marker=marker)
-                marker = page.next_marker
-                await send.send(page)
+                answer = await self._store.list_answer(
+                    path.container, path.prefix, marker=marker
+                )
+                marker = answer.next_marker
+                await send.send(answer)
 
     def _shown(self, path: StorePath, arrived: Arrived) -> Iterator[Entry]:
         for component in arrived.directories:

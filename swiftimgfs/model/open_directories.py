@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.files import OpenFiles
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.names import Names
+    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.model.views import View
 
 # How many names are asked for side by side.
@@ -36,6 +37,7 @@ class DirectoryHandle:
     """One opendir(3).
 
     Attributes:
+        path: Where it was when it was opened.
         entries: The names so far, in order.
         listing: What grows still; None when all is there.
         taken: How many of its batches are among the entries.
@@ -44,6 +46,7 @@ class DirectoryHandle:
     """
 
     inode: Inode
+    path: StorePath
     entries: list[Entry]
     listing: Listing | None = None
     taken: int = 0
@@ -69,7 +72,9 @@ class OpenDirectories:
         Raises:
             NotFoundError: There is no such directory any more.
         """
-        return self._handles.add(await self._started(inode))
+        handle = self._handles.add(await self._started(inode))
+        self._directories.opened(inode.path)
+        return handle
 
     def directory_of(self, handle: int) -> Inode:
         """Return what an open directory is."""
@@ -79,7 +84,9 @@ class OpenDirectories:
         """Start again, with the names that are there now, if any were read."""
         directory = self._handles[handle]
         if directory.taken or directory.listing is None:
-            self._handles.replace(handle, await self._started(directory.inode))
+            fresh = await self._started(directory.inode)
+            fresh.path = directory.path
+            self._handles.replace(handle, fresh)
 
     async def entry(self, handle: int, index: int) -> tuple[Inode, bool] | None:
         """Return entry number `index` of an open directory; None after the last.
@@ -128,14 +135,16 @@ class OpenDirectories:
 
     def release(self, handle: int) -> None:
         """Close a directory."""
+        self._directories.closed(self._handles[handle].path)
         self._handles.remove(handle)
 
     async def _started(self, inode: Inode) -> DirectoryHandle:
         listing = await self._view.listing(inode.path)
         if listing.is_loading:
-            return DirectoryHandle(inode, [], listing)
+            return DirectoryHandle(inode, inode.path, [], listing)
         entries = list(listing.entries.values())
-        return DirectoryHandle(inode, [*entries, *self._written(inode, set(listing.entries))])
+        written = self._written(inode, set(listing.entries))
+        return DirectoryHandle(inode, inode.path, [*entries, *written])
 
     async def _grow(self, directory: DirectoryHandle) -> bool:
         """Take over what came of the listing; return whether there may be more."""

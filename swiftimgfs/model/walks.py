@@ -11,6 +11,7 @@ the next ones too: they are loaded ahead.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from swiftimgfs.model.entries import Listing
     from swiftimgfs.model.paths import StorePath
 
-# How many names are answered by themselves, and within how many seconds.
+# How many names are answered by themselves, and within how many seconds; fewer while the
+# directory is open, as `ls -l` has it: each is a request behind those for the listing's pages.
 FEW = 8
+FEW_WHILE_OPEN = 2
 WINDOW = 1.0
 # How many directories are loaded ahead of who walks through them.
 AHEAD = 6
@@ -44,18 +47,33 @@ class Bursts:
         self._clock = clock
         self._bursts: dict[StorePath, _Burst] = {}
         self._walked: dict[StorePath, float] = {}
+        self._open: Counter[StorePath] = Counter()
+
+    def opened(self, directory: StorePath) -> None:
+        """Say that somebody has opened a directory to read it."""
+        self._open[directory] += 1
+
+    def closed(self, directory: StorePath) -> None:
+        """Say that one of those is done with it."""
+        self._open[directory] -= 1
+        if not self._open[directory]:
+            del self._open[directory]
+
+    def few(self, directory: StorePath) -> int:
+        """Return how many names of it may be asked for before that is a walk."""
+        return FEW_WHILE_OPEN if directory in self._open else FEW
 
     def count(self, directory: StorePath) -> int:
         """Count a name that is asked for; return how many were, within the window."""
-        now = self._clock()
+        now, few = self._clock(), self.few(directory)
         burst = self._bursts.get(directory)
         if burst is None or now - burst.started > WINDOW:
             goes_on = (
-                burst is not None and burst.count > FEW and now - burst.started < 2 * WINDOW
+                burst is not None and burst.count > few and now - burst.started < 2 * WINDOW
             )
-            burst = self._bursts[directory] = _Burst(now, FEW if goes_on else 0)
+            burst = self._bursts[directory] = _Burst(now, few if goes_on else 0)
         burst.count += 1
-        if burst.count > FEW:
+        if burst.count > few:
             self._walked[directory] = now
         return burst.count
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swiftimgfs import errors
 from swiftimgfs.store import records
@@ -38,6 +38,26 @@ class Page:
     def has_any(self) -> bool:
         """Whether there is anything."""
         return bool(self.rows or self.subdirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The same as Swift sent it, which tells at once where the next part starts.
+
+    Making values of 10,000 rows takes a tenth of a second, in which the next part can be on
+    its way already.
+    """
+
+    rows: list[dict[str, Any]]
+    next_marker: str | None
+
+    def page(self) -> Page:
+        """Return it as values."""
+        return Page(
+            rows=[records.object_row(row) for row in self.rows if "subdir" not in row],
+            subdirs=[row["subdir"] for row in self.rows if "subdir" in row],
+            next_marker=self.next_marker,
+        )
 
 
 class ContainerStore:
@@ -145,18 +165,29 @@ class ContainerStore:
 
         With a delimiter, what lies deeper comes as `subdirs`, whole names ending in it.
         """
+        answer = await self.list_answer(
+            container, prefix, delimiter=delimiter, marker=marker, limit=limit
+        )
+        return answer.page()
+
+    async def list_answer(
+        self,
+        container: str,
+        prefix: str = "",
+        *,
+        delimiter: str = "/",
+        marker: str = "",
+        limit: int | None = None,
+    ) -> Answer:
+        """Return what `list_page` does, before it is looked at."""
         size = limit or self.limits.listing
         query = {"format": "json", "limit": str(size), "prefix": prefix}
         query |= {"delimiter": delimiter} if delimiter else {}
         query |= {"marker": marker} if marker else {}
         response = await self._pool.request(Request("GET", container, query=query))
-        page = json.loads(response.body or b"[]")
-        last = page[-1].get("name") or page[-1]["subdir"] if len(page) == size else None
-        return Page(
-            rows=[records.object_row(row) for row in page if "subdir" not in row],
-            subdirs=[row["subdir"] for row in page if "subdir" in row],
-            next_marker=last,
-        )
+        rows = json.loads(response.body or b"[]")
+        last = rows[-1].get("name") or rows[-1]["subdir"] if len(rows) == size else None
+        return Answer(rows, last)
 
     async def list_all(self, container: str, prefix: str) -> list[ObjectRow]:
         """Return every object under `prefix`, in Swift's order (by UTF-8 bytes)."""

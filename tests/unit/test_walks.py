@@ -8,7 +8,7 @@ from swiftimgfs.model.entries import Entry, Listing
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.model.samples import NEWEST, SPREAD, carries_attributes, sample_of, stratum_of
-from swiftimgfs.model.walks import AHEAD, FEW, WINDOW, Bursts, WalkAhead
+from swiftimgfs.model.walks import AHEAD, FEW, FEW_WHILE_OPEN, WINDOW, Bursts, WalkAhead
 from swiftimgfs.store.records import ImageInfo
 
 PATH = StorePath("c", "d")
@@ -103,3 +103,18 @@ def test_images_of_glances_are_a_kind_of_their_own():
 def test_what_stat_does_not_show_is_no_attribute():
     assert carries_attributes({"mtime": "1", "colour": "red"})
     assert not carries_attributes({"colour": "red"})
+
+
+def test_of_an_open_directory_fewer_names_make_a_walk():
+    bursts = bursts_at([0.0])
+    bursts.opened(PATH)
+    bursts.opened(PATH)
+    bursts.closed(PATH)
+    for _ in range(FEW_WHILE_OPEN + 1):
+        bursts.count(PATH)
+
+    assert bursts.is_walked(PATH)
+
+    bursts.closed(PATH)
+
+    assert bursts.few(PATH) == FEW
