@@ -39,6 +39,11 @@ class Limits:
     policy_aliases: tuple[str, ...] = ()
     version: str = ""
 
+    @property
+    def largest_image(self) -> int:
+        """Bytes that a manifest without others in it can name."""
+        return self.manifest_segments * self.largest_object
+
     def has_policy(self, name: str) -> bool:
         """Return whether there is a storage policy of a name, as far as the cluster tells."""
         known = {known.lower() for known in (*self.policies, *self.policy_aliases)}

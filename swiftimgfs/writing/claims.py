@@ -133,7 +133,10 @@ async def read_claims(
 async def _rows(store: ImageStore, container: str) -> AsyncIterator[ObjectRow]:
     marker: str | None = ""
     while marker is not None:
-        page = await store.list_page(container, delimiter="", marker=marker)
+        try:
+            page = await store.list_page(container, delimiter="", marker=marker)
+        except errors.NotFoundError:  # gone by now, and names nothing
+            return
         for row in page.rows:
             yield row
         marker = page.next_marker

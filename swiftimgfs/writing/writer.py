@@ -234,6 +234,7 @@ class ImageWriter:
         Waits only when too many bytes wait for Swift.
 
         Raises:
+            TooLargeError: The image would be larger than Swift can hold.
             HostFullError: The spool's disk has no room.
             SwiftImgFsError: What an upload of this image failed with.
         """
@@ -241,6 +242,7 @@ class ImageWriter:
             return
         async with self._lock:
             self._raise_refused()
+            self._check_size(offset + len(data))
             try:
                 frontier = self._image.frontier
                 await self._make_room(len(data), is_in_order=offset >= frontier)
@@ -256,8 +258,13 @@ class ImageWriter:
         await self._watch.keep_up()
 
     async def truncate(self, size: int) -> None:
-        """Make the image `size` bytes long, by zeros or by forgetting what is beyond."""
+        """Make the image `size` bytes long, by zeros or by forgetting what is beyond.
+
+        Raises:
+            TooLargeError: The image would be larger than Swift can hold.
+        """
         async with self._lock:
+            self._check_size(size)
             if size == self.size and size:
                 return
             self._is_dirty = self._has_new_bytes = True
@@ -265,6 +272,12 @@ class ImageWriter:
             self._watch.truncated(size)
             if not size:
                 self._refused = None  # nothing is left that could have a gap
+
+    def _check_size(self, size: int) -> None:
+        """Refuse what is a mistake: its zeros alone would be gigabytes to be sent."""
+        most = self._parts.store.limits.largest_image
+        if size > max(most, self.size):
+            raise errors.TooLargeError(f"{size} bytes are more than the {most} of an image")
 
     async def commit(self) -> Committed | None:
         """Return after Swift acknowledged all of the image; None when it had already.

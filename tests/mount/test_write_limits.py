@@ -147,3 +147,16 @@ def test_a_writer_waits_for_uploads_at_the_limit_and_goes_on(
         assert waited > 2
 
     assert content(swift, container, "image") == data
+
+
+def test_a_size_that_no_image_can_have_is_refused_at_once(
+    swift: FaultySwift, container: str, tmp_path: Path
+) -> None:
+    with mounted(tmp_path, swift.swift.environ(), OPTIONS) as running:
+        image = running.path / container / "image"
+        image.write_bytes(b"as it was")
+        with pytest.raises(OSError) as caught:
+            os.truncate(image, 2**50)
+
+        assert caught.value.errno == errno.EFBIG
+        assert image.read_bytes() == b"as it was"
