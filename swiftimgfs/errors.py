@@ -218,6 +218,15 @@ def errno_of(failure: Exception) -> int:
     return failure.errno if isinstance(failure, SwiftImgFsError) else errno.EIO
 
 
+def errno_name(number: int | None) -> str:
+    """Return what the manual pages call an errno.
+
+    Linux has one number for ENOTSUP and EOPNOTSUPP, of which Python names the other one.
+    """
+    name = errno.errorcode.get(number or 0, str(number))
+    return "EOPNOTSUPP" if name == "ENOTSUP" else name
+
+
 def answer_of(failure: BaseException) -> tuple[int | None, str]:
     """Return the HTTP status and the transaction id that a failure comes from, if any does."""
     cause: BaseException | None = failure

@@ -311,7 +311,10 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     try:
         pyfuse3.init(operations, str(config.mountpoint), options)
     except RuntimeError as exc:
-        raise errors.MountError(f"cannot mount at {config.mountpoint}: {exc}") from exc
+        raise errors.MountError(
+            f"cannot mount at {config.mountpoint}: {exc}"
+            " (may this user open /dev/fuse, and run fusermount3?)"
+        ) from exc
 
 
 def _spare_the_collector() -> None:

@@ -41,7 +41,7 @@ def check_mountpoint(mountpoint: Path) -> None:
         if exc.errno in DEAD:
             raise errors.MountError(
                 f"mount point {mountpoint} is a dead mount: free it with"
-                f" fusermount3 -uz {mountpoint}"
+                f" swiftimgfs umount {mountpoint}"
             ) from None
         raise errors.MountError(f"mount point {mountpoint}: {exc.strerror}") from None
     if os.path.ismount(mountpoint):

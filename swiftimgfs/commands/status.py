@@ -90,8 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         looks = _looks(state_directory(settings), arguments.mountpoint)
         if arguments.json:
-            return _print_json(looks, is_watching=arguments.watch)
-        return _print(looks, is_watching=arguments.watch)
+            seen = _print_json(looks, is_watching=arguments.watch)
+        else:
+            seen = _print(looks, is_watching=arguments.watch)
+        return _exit_status(seen, is_named=arguments.mountpoint is not None)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
 
@@ -121,8 +123,9 @@ def _is_of(upload: Found | Damaged, mountpoint: Path) -> bool:
     return isinstance(upload, Found) and upload.record.owner.mountpoint == str(mountpoint)
 
 
-def _exit_status(seen: Seen) -> int:
-    is_silent = any(one.pid and not one.report for one in seen.asked)
+def _exit_status(seen: Seen, *, is_named: bool) -> int:
+    """Return whether somebody has to look; a mount that was named has to answer."""
+    is_silent = any((one.pid or is_named) and not one.report for one in seen.asked)
     is_dead = any(one.is_dead for one in seen.asked)
     return EXIT_FAILED if is_dead or is_silent or any(map(is_bad, seen.uploads)) else 0
 
@@ -130,7 +133,7 @@ def _exit_status(seen: Seen) -> int:
 # ── for people ─────────────────────────────────────────────────────────────────────────
 
 
-def _print(looks: Iterator[Seen], *, is_watching: bool) -> int:
+def _print(looks: Iterator[Seen], *, is_watching: bool) -> Seen:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     seen = next(looks)
     if is_watching:
@@ -139,11 +142,17 @@ def _print(looks: Iterator[Seen], *, is_watching: bool) -> int:
         time.sleep(BETWEEN_LOOKS)  # noqa: TID251  # no event loop: a command
         seen = next(looks)
     console.print(render(seen))
-    return _exit_status(seen)
+    return seen
 
 
-def _watch(console: Console, looks: Iterator[Seen]) -> int:
+def _watch(console: Console, looks: Iterator[Seen]) -> Seen:
     seen = next(looks)
+    if not console.is_terminal:
+        for seen in itertools.chain([seen], looks):  # noqa: B020  # the latest one counts
+            console.print(render(seen))
+            sys.stdout.flush()
+            time.sleep(REFRESH_SECONDS)  # noqa: TID251  # no event loop: a command
+        return seen
     with Live(render(seen), console=console, auto_refresh=False) as live:
         try:
             for seen in looks:  # the latest one counts
@@ -151,21 +160,21 @@ def _watch(console: Console, looks: Iterator[Seen]) -> int:
                 time.sleep(REFRESH_SECONDS)  # noqa: TID251  # no event loop: a command
         except KeyboardInterrupt:
             pass
-    return _exit_status(seen)
+    return seen
 
 
 # ── for scripts ────────────────────────────────────────────────────────────────────────
 
 
-def _print_json(looks: Iterator[Seen], *, is_watching: bool) -> int:
+def _print_json(looks: Iterator[Seen], *, is_watching: bool) -> Seen:
     seen = next(looks)
     if not is_watching:
         print(json.dumps(_fields(seen), indent=1))  # noqa: T201
-        return _exit_status(seen)
+        return seen
     for seen in itertools.chain([seen], looks):  # noqa: B020  # the latest one counts
         print(json.dumps(_fields(seen)), flush=True)  # noqa: T201
         time.sleep(REFRESH_SECONDS)  # noqa: TID251  # no event loop: a command
-    return _exit_status(seen)
+    return seen
 
 
 def _fields(seen: Seen) -> dict[str, Any]:

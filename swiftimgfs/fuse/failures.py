@@ -6,7 +6,6 @@ to read of it, and it is not counted.
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections import Counter, deque
@@ -69,7 +68,7 @@ class Refusals:
     def note(self, operation: str, image: str, failure: Exception) -> None:
         """Take note of a refusal, and tell the log."""
         status, transaction = errors.answer_of(failure)
-        name = errno.errorcode.get(errors.errno_of(failure), "EIO")
+        name = errors.errno_name(errors.errno_of(failure))
         is_expected = isinstance(failure, EXPECTED)
         if not is_expected:
             self.counts[operation, name] += 1

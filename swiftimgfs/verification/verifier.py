@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from swiftimgfs import errors
 from swiftimgfs.verification.facts import is_manifest, read_facts
 from swiftimgfs.verification.plan import plan_of
 
@@ -273,4 +274,4 @@ def _chunks(fd: int, offset: int, size: int) -> Iterator[tuple[int, memoryview]]
 
 
 def _reason(exc: OSError) -> str:
-    return f"{errno.errorcode.get(exc.errno or 0, exc.errno)}: {exc.strerror}"
+    return f"{errors.errno_name(exc.errno)}: {exc.strerror}"

@@ -300,4 +300,4 @@ async def on_disk(compute: Compute, blocking: Callable[[], object]) -> None:
 
 def errno_name_of(failure: errors.SwiftImgFsError) -> str:
     """Return the name of the errno that tells of a failure."""
-    return errno.errorcode.get(failure.errno, str(failure.errno))
+    return errors.errno_name(failure.errno)

@@ -15,7 +15,6 @@ broken, and never committed, until it is emptied.
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -326,7 +325,7 @@ class ImageWriter:
                 self._recipe(),
                 self._spool.path,
                 str(reason),
-                errno.errorcode.get(reason.errno, "EIO"),
+                errors.errno_name(reason.errno),
                 is_told=self._failure is not None,
             )
         except errors.HostDiskError as failure:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from swiftimgfs.cli import main
 from swiftimgfs.commands.source import format_age
+from swiftimgfs.commands.status import _exit_status
+from swiftimgfs.commands.status_view import Seen
+from swiftimgfs.control.client import Asked
+from swiftimgfs.control.mounts import MountEntry
 from swiftimgfs.writing.journal import Journal
 from tests.support.journals import compute, die, session_in
 
@@ -90,3 +95,10 @@ def test_ages() -> None:
     ages = [format_age(seconds) for seconds in (-5, 0, 59.9, 61, 3600, 90_061, 864_000)]
 
     assert ages == ["0s", "0s", "59s", "1m1s", "1h0m", "1d1h", "10d0h"]
+
+
+def test_a_mount_that_was_named_has_to_answer(tmp_path) -> None:
+    entry = MountEntry("0:99", tmp_path, "env:", os.geteuid(), is_read_only=False)
+    seen = Seen([Asked(entry, problem="listens where nobody looked")], [], {})
+
+    assert [_exit_status(seen, is_named=named) for named in (False, True)] == [0, 1]

@@ -138,7 +138,7 @@ def test_a_dead_socket_is_told_and_replaced(tmp_path: Path) -> None:
     with control_served(place, lambda: REPORT):
         assert asked(place).report == REPORT
     assert not place.exists()
-    assert "no control socket" in asked(place).problem
+    assert "listens where nobody looked" in asked(place).problem
 
 
 def test_an_answer_of_somebody_hostile_is_a_problem_and_no_more(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ class TestRefusals:
 
             done = self.mount(is_foreground, "env:", dead.path, **swift.swift.environ())
 
-        refused(done, 1, "dead mount", "fusermount3 -uz")
+        refused(done, 1, "dead mount", "swiftimgfs umount")
 
 
 def test_the_command_returns_when_the_mount_serves_and_the_mount_stays(

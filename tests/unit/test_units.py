@@ -80,12 +80,14 @@ def test_nothing_in_the_service_hides_its_mount() -> None:
     assert not re.search(rf"^({NAMESPACED})=", SERVICE.read_text(), re.MULTILINE)
 
 
-def test_tmpfiles_makes_directories_that_only_root_can_use(tmp_path: Path) -> None:
+def test_tmpfiles_makes_directories_of_which_only_the_settings_are_for_others(
+    tmp_path: Path,
+) -> None:
     command = ["systemd-tmpfiles", "--create", f"--root={tmp_path}"]
     shutil.copy(SYSTEMD / "swiftimgfs.tmpfiles.conf", tmp_path / "swiftimgfs.conf")
     subprocess.run([*command, tmp_path / "swiftimgfs.conf"], check=True, timeout=60)
 
-    for name, mode in {"etc": 0o750, "var/lib": 0o700, "var/cache": 0o700}.items():
+    for name, mode in {"etc": 0o755, "var/lib": 0o700, "var/cache": 0o700}.items():
         assert (tmp_path / name / "swiftimgfs").stat().st_mode & 0o777 == mode
 
 
