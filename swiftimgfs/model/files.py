@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.reader import Bytes
     from swiftimgfs.store.image_store import ImageStore, StoredImage
     from swiftimgfs.store.metadata import HeaderChanges
+    from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
@@ -84,12 +85,16 @@ class OpenFiles:
 
         Raises:
             NotPermittedError: It would change an image that Glance owns.
+            ImageChangedError: Another host replaced it while it was open: the kernel then
+                looks the name up again, and opens what is there now (path_lookup(7)).
         """
         access = flags & os.O_ACCMODE
         may_write = access != os.O_RDONLY
         if may_write:  # who writes stores the image as it is now, with what it carries
             await self.posts.sent(inode)
         has_changed = not self.is_being_written(inode) and await self._versions.refresh(inode)
+        if inode.info is not None and self.leave_behind(inode, inode.info):
+            raise errors.ImageChangedError(f"{inode.path}: replaced while open")
         image = await self._versions.current_version(inode)
         if is_emptied := bool(flags & os.O_TRUNC):  # by who only reads, too: as Linux does
             self._versions.check_may_change(inode)
@@ -101,6 +106,13 @@ class OpenFiles:
             has_changed=is_emptied,
         )
         return self._opened(handle, has_changed=has_changed)
+
+    def leave_behind(self, inode: Inode, now: ImageInfo) -> bool:
+        """Have who reads another version than is there `now` keep the inode, without a name."""
+        is_behind = not inode.is_unlinked and self._versions.leave_behind(inode, now)
+        if is_behind:
+            self._inodes.unlink(inode)
+        return is_behind
 
     def create(self, inode: Inode, flags: int, changes: AttributeChanges) -> Opened:
         """Open an image that is not in Swift yet; its first commit makes it."""

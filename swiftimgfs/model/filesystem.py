@@ -92,24 +92,34 @@ class ImageFilesystem:
                 all the same: at ESTALE the kernel looks the name up again (path_lookup(7)).
         """
         inode = self._inodes[number]
+        if inode.is_replaced:
+            raise errors.ImageChangedError(f"{inode.path}: replaced while open")
         if inode.is_doubted:
             await self._look_for(inode)
         while inode.kind is not Kind.DIRECTORY and not self._is_known_here(inode):
-            path = inode.path
-            try:
-                info = await self._directories.status(path)
-            except errors.NotFoundError as exc:
-                if self._is_known_here(inode) or inode.path != path:  # by us, meanwhile
-                    continue
-                if inode.opens:
-                    raise errors.ImageChangedError(f"{exc}: deleted while open") from exc
-                raise
-            if inode.path == path and not self._is_known_here(inode):
-                if (info.link is not None) != (inode.kind is Kind.LINK):
-                    raise errors.ImageChangedError(f"{path}: a link became an image, or back")
-                inode.see(info)
+            if await self._has_seen(inode):
                 break
         return inode
+
+    async def _has_seen(self, inode: Inode) -> bool:
+        """See what an image is now; False when this mount has moved or removed it meanwhile."""
+        path = inode.path
+        try:
+            info = await self._directories.status(path)
+        except errors.NotFoundError as exc:
+            if self._is_known_here(inode) or inode.path != path:
+                return False
+            if inode.opens:
+                raise errors.ImageChangedError(f"{exc}: deleted while open") from exc
+            raise
+        if self._is_known_here(inode) or inode.path != path:
+            return False
+        if (info.link is not None) != (inode.kind is Kind.LINK):
+            raise errors.ImageChangedError(f"{path}: a link became an image, or back")
+        if self.files.leave_behind(inode, info):
+            raise errors.ImageChangedError(f"{path}: replaced while open")
+        inode.see(info)
+        return True
 
     async def _look_for(self, directory: Inode) -> None:
         """See whether a directory is there still.

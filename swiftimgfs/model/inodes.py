@@ -53,6 +53,7 @@ class Inode:
         opens: Handles that are open on it.
         is_unlinked: Its name is gone; only handles keep it.
         is_doubted: A directory that somebody else may have removed.
+        is_replaced: It is unlinked because another host stored another image of its name.
         is_leaving: This mount is taking its name away at this moment.
         cached_etag: The version of which the kernel may have pages.
         place: Where it is in the store, when that does not follow from its parent's path.
@@ -69,6 +70,7 @@ class Inode:
     lookups: int = 0
     opens: int = 0
     is_unlinked: bool = False
+    is_replaced: bool = False
     is_doubted: bool = False
     is_leaving: bool = False
     cached_etag: str | None = None

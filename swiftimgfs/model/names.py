@@ -44,6 +44,8 @@ class Names:
         known = self.inodes.find(parent, entry.component)
         if known is not None and self.files.is_being_written(known):
             return known
+        if known is not None and entry.info is not None and entry.kind is Kind.FILE:
+            self.files.leave_behind(known, entry.info)
         path = None if self.view.follows_paths else self.view.place_of(parent.path, entry)
         inode = self.inodes.obtain(parent, entry.component, entry.kind, path)
         see_entry(inode, entry)

@@ -82,6 +82,24 @@ class Versions:
         inode.see(now)
         return before is None or (before.etag, before.size) != (now.etag, now.size)
 
+    def leave_behind(self, inode: Inode, now: ImageInfo) -> bool:
+        """Return whether somebody reads another version of an image than is there now.
+
+        That version keeps the inode, and what is there now gets another. With the size of
+        what is there now the kernel would cut off the reader by itself: the end of a file
+        that is no end, instead of ESTALE.
+        """
+        image = self.current.get(inode)
+        if image is None or image.writer is not None or image.stored is None:
+            return False
+        seen = image.stored.info
+        is_newer = now.last_modified_ns > seen.last_modified_ns  # a listing may be an older one
+        if not image.handles or seen.etag == now.etag or not is_newer:
+            return False
+        image.is_superseded = True
+        inode.is_replaced = True
+        return True
+
     async def current_version(self, inode: Inode) -> OpenImage:
         """Return the version that is there now, shared with the handles that see it already."""
         if (image := self._shared_version(inode)) is not None:

@@ -196,6 +196,27 @@ def test_a_reader_is_told_when_its_version_was_replaced(here: Path, there: Path)
             image.read(1000)
 
 
+@pytest.mark.parametrize("look", ["stat", "open", "list"])
+def test_a_reader_is_not_cut_off_when_its_image_is_replaced_by_a_smaller_one(
+    here: Path, there: Path, look: str
+) -> None:
+    """The kernel ends a file at the size that it was told last, without asking."""
+    (here / "image").write_bytes(LARGE)
+    with opened(there / "image") as told, (there / "image").open("rb", buffering=0) as image:
+        image.seek(len(LARGE) - 1000)
+        (here / "image").write_bytes(SMALL)
+        if look == "stat":
+            assert (there / "image").stat().st_size == len(SMALL)
+        elif look == "open":
+            assert (there / "image").read_bytes() == SMALL
+        elif look == "list":
+            assert [entry.stat().st_size for entry in os.scandir(there)] == [len(SMALL)]
+
+        with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+            image.read(1000)
+        assert told() == {"fstat": errno.ESTALE, "read": errno.ESTALE}
+
+
 def test_who_looks_at_an_image_while_this_mount_removes_it_is_never_told_estale(
     here: Path, container: str
 ) -> None:
