@@ -278,7 +278,8 @@ class Directories:
         except errors.NotFoundError:
             self._overlay.forget(path)
         else:
-            if path.name and not page.rows:
+            is_there = bool(page.rows) or not path.name
+            if is_there != self._overlay.directory(path):
                 self._overlay.forget(path)
 
     async def check_free(self, path: StorePath) -> None:
@@ -345,8 +346,10 @@ class Directories:
         self._listings.set_entry(path, entry)
 
     def removed_directory(self, path: StorePath) -> None:
-        """Note that we removed a directory."""
+        """Note that we removed a directory; the one that it was alone in stays, as above."""
         self._overlay.removed_directory(path)
+        if path.parent.name:
+            self._overlay.made_directory(path.parent)
         self._listings.forget(path)
         self._listings.forget(path.parent)  # an image that it shadowed shows again
 

@@ -85,9 +85,16 @@ class Overlay:
         changes.directories_at[path.component] = self._clock()
 
     def directory(self, path: StorePath) -> bool | None:
-        """Return whether we made (True) or removed (False) the directory; None: neither."""
+        """Return whether we made (True) or removed (False) the directory; None: neither.
+
+        What we removed longer ago than a listing lags somebody may have made again.
+        """
         changes = self._changes.get(path.parent)
-        return changes.directories.get(path.component) if changes else None
+        exists = changes.directories.get(path.component) if changes else None
+        if changes is None or exists is not False:
+            return exists
+        is_recent = changes.directories_at[path.component] >= self._clock() - LONGEST_LAG
+        return False if is_recent else None
 
     def settle(self, directory: StorePath, component: str, row: ObjectRow) -> bool:
         """Return whether a listing's row is to be believed; our change is then forgotten."""
@@ -112,16 +119,18 @@ class Overlay:
         yield from list(changes.images.items()) if changes else ()
 
     def settle_directories(self, directory: StorePath, listed: Container[str]) -> None:
-        """Leave directories that we made a while ago, and that are listed, to the listing.
+        """Leave directories that we made or removed a while ago to the listing.
 
-        Somebody else may remove them. One that is not listed is one that we emptied.
+        Somebody else may remove them, or make them again. One that we made and that is not
+        listed is one that we emptied.
         """
         changes = self._changes.get(directory)
         if changes is None:
             return
         oldest = self._clock() - LONGEST_LAG
         for component, exists in list(changes.directories.items()):
-            if exists and component in listed and changes.directories_at[component] < oldest:
+            is_told = component in listed or not exists
+            if is_told and changes.directories_at[component] < oldest:
                 del changes.directories[component]
 
     def move_directories(self, source: StorePath, target: StorePath) -> None:
@@ -148,16 +157,16 @@ class Overlay:
         yield from list(changes.directories.items()) if changes else ()
 
     def below(self, directory: StorePath) -> tuple[list[StorePath], list[StorePath]]:
-        """Return what we stored, and which directories we made, in a directory or deeper."""
+        """Return what we stored, and which directories we made or removed, however deep."""
         images: list[StorePath] = []
         directories: list[StorePath] = []
         for path in [p for p in self._changes if p.is_in(directory)]:
             images += [path.child(component) for component, _ in self.images_of(path)]
-            directories += [path.child(c) for c, exists in self.directories_of(path) if exists]
+            directories += [path.child(c) for c, _ in self.directories_of(path)]
         return images, directories
 
     def forget(self, path: StorePath) -> None:
-        """Forget what we stored or made of this name: Swift says that it is not there."""
+        """Forget what we did to this name: Swift says otherwise."""
         changes = self._changes.get(path.parent)
         if changes is not None:
             changes.images.pop(path.component, None)

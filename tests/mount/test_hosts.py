@@ -169,6 +169,34 @@ def test_a_mapping_of_pages_is_of_one_version(here: Path, there: Path) -> None:
     assert (there / "image").read_bytes() == b"b" * 100_000
 
 
+def test_a_directory_that_this_mount_removed_and_another_made_again_is_seen(
+    here: Path, there: Path
+) -> None:
+    (here / "d").mkdir()
+    assert cli.main(["refresh", str(there)]) == 0
+    (there / "d").rmdir()
+    assert cli.main(["refresh", str(here)]) == 0
+    (here / "d").mkdir()
+    (here / "d" / "image").write_bytes(SMALL)
+    assert cli.main(["refresh", str(there)]) == 0
+
+    assert os.listdir(there) == ["d"]
+    assert (there / "d" / "image").read_bytes() == SMALL
+
+
+def test_a_tree_without_markers_is_removed_as_a_whole(
+    swift: FaultySwift, container: str, here: Path
+) -> None:
+    with contextlib.closing(swift.connect()) as client:
+        for name in ("a/b/c", "a/b/d", "a/e/f/g"):
+            client.put_object(container, name, b"image")
+        assert cli.main(["refresh", str(here)]) == 0
+        subprocess.run(["rm", "-r", here / "a"], check=True)
+
+        assert os.listdir(here) == []
+        assert client.get_container(container)[1] == []
+
+
 # ── who has it open ──────────────────────────────────────────────────────────────────────
 
 
