@@ -146,7 +146,7 @@ def _what_to_try(mountpoint: Path, names: list[str]) -> str:
         f"  ls -lR {mountpoint}",
         f"  cp {first} /tmp/ && sha256sum {first} /tmp/{names[0]}",
         f"  cp {glance} {mountpoint}/images/copy.img",
-        f"  getfattr -n user.swift.segments {mountpoint}/images/{names[-1]}",
+        f"  getfattr -n user.swift.etag {mountpoint}/images/{names[-1]}",
         f"  getfattr -n user.swift.location {glance}",
     ]
     if shutil.which("qemu-img"):

@@ -286,7 +286,7 @@ def test_a_cache_that_goes_away_is_no_failure_of_the_reader(
     ("place", "reason"),
     [
         ("mnt/cache", "is in the mount itself"),
-        ("file", "cannot be used: File exists"),
+        ("file", "cannot be used: not a directory"),
         ("open", "can be written by others"),
     ],
 )

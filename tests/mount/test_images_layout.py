@@ -364,7 +364,7 @@ def test_directories_and_links_are_refused(account: FaultySwift, seeded: Mounted
     with pytest.raises(PermissionError):
         other.mkdir()
     with pytest.raises(PermissionError):
-        other.symlink_to(path.name)
+        other.symlink_to("/etc/passwd")  # what is no image of the account
     with pytest.raises(OSError) as caught:
         path.rmdir()
 

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.mount
 OPTIONS = "attr_timeout=0,list_timeout=0,timeout=5,retries=2,connections=16"
 AT_ONCE = 12
 Case = tuple[str, int, str]  # change, number of the request, what happens to it
-PART = {SLO: 90, GLANCE: 40}  # attempts of CI's part
+PART = {SLO: 45, GLANCE: 24}  # attempts of CI's part
 
 # What happens, from a request on: once, or for as long as there are requests ("on").
 FAULTS = {
