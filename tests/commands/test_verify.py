@@ -599,7 +599,9 @@ def test_ctrl_c_ends_it_at_once(
     swift: FaultySwift, client: swiftclient.Connection, container: str, directory: Path
 ) -> None:
     put_image(client, container, "slo")
-    swift.control.inject(Fault(method="GET", target="/parts/", count=None, delay=8))
+    # Not all connections: a request that the kernel waits for (a GETATTR at the end of a file)
+    # cannot be given up by who is killed, and would stand behind them.
+    swift.control.inject(Fault(method="GET", target="/parts/", count=4, delay=8))
     with subprocess.Popen(
         [*COMMAND, directory / "image"],
         stdout=subprocess.PIPE,
