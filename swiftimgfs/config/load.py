@@ -138,8 +138,6 @@ def load_config(
     options = list(options)
     store, settings = load_store_config(source, options, config_file)
     memory = settings["memory_limit"] or default_memory_limit()
-    large_object = LargeObject(settings["large_object"])
-    segment_size, large_object_size = _sizes(settings, large_object)
     return Config(
         store=store,
         mountpoint=Path(mountpoint).absolute(),
@@ -155,12 +153,7 @@ def load_config(
         metrics=settings["metrics"],
         admin_tenants=tuple(settings["swift_store_admin_tenants"]),
         presentation=_presentation(settings),
-        freshness=FreshnessOptions(
-            attr_timeout=settings["attr_timeout"],
-            list_timeout=settings["list_timeout"],
-            exact_times=ExactTimes(settings["mtime"]),
-            show_segments=settings["show_segments"],
-        ),
+        freshness=_freshness(settings),
         view=_view(settings, store),
         read_retry=_read_retry(settings, store.retry),
         is_verifying=settings["verify"],
@@ -168,18 +161,33 @@ def load_config(
         state_directory=state_directory(settings),
         arguments=_arguments(source, options, config_file),
         warnings=tuple(_warnings(settings, memory)),
-        writing=WriteOptions(
-            large_object=large_object,
-            segment_size=segment_size,
-            large_object_size=large_object_size,
-            memory_limit=memory * 3 // 8,
-            spool_size=settings["spool_size"],
-            keep_replaced=settings["keep_replaced"],
-            connections=store.connections,
-            allow_glance_writes=settings["allow_glance_writes"],
-            last_writer_wins=settings["last_writer_wins"],
-            naming=store.naming,
-        ),
+        writing=_writing(settings, store, memory),
+    )
+
+
+def _freshness(settings: Settings) -> FreshnessOptions:
+    return FreshnessOptions(
+        attr_timeout=settings["attr_timeout"],
+        list_timeout=settings["list_timeout"],
+        exact_times=ExactTimes(settings["mtime"]),
+        show_segments=settings["show_segments"],
+    )
+
+
+def _writing(settings: Settings, store: StoreConfig, memory: int) -> WriteOptions:
+    large_object = LargeObject(settings["large_object"])
+    segment_size, large_object_size = _sizes(settings, large_object)
+    return WriteOptions(
+        large_object=large_object,
+        segment_size=segment_size,
+        large_object_size=large_object_size,
+        memory_limit=memory * 3 // 8,
+        spool_size=settings["spool_size"],
+        keep_replaced=settings["keep_replaced"],
+        connections=store.connections,
+        allow_glance_writes=settings["allow_glance_writes"],
+        last_writer_wins=settings["last_writer_wins"],
+        naming=store.naming,
     )
 
 

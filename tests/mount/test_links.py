@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,6 @@ from tests.mount.test_writing import names_in, stored
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.embedded_swift import FaultySwift
@@ -23,24 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 LARGE = os.urandom(300_000)
-
-
-@pytest.fixture
-def client(swift: FaultySwift) -> Iterator[Any]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
-
-
-@pytest.fixture
-def directory(mount: Mounted, container: str) -> Path:
-    return mount.path / container
-
-
-@pytest.fixture
-def other(swift: FaultySwift, client: Any) -> str:
-    name = f"o{uuid.uuid4().hex[:12]}"
-    client.put_container(name)
-    return name
 
 
 def put_link(client: Any, container: str, name: str, target: str, account: str = "") -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +19,6 @@ from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run, run_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.embedded_swift import FaultySwift
@@ -30,24 +28,6 @@ pytestmark = pytest.mark.mount
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 AT_FDCWD = -100
 PIECE = b"0123456789" * 1000
-
-
-@pytest.fixture
-def client(swift: FaultySwift) -> Iterator[Any]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
-
-
-@pytest.fixture
-def directory(mount: Mounted, container: str) -> Path:
-    return mount.path / container
-
-
-@pytest.fixture
-def other(swift: FaultySwift, client: Any) -> str:
-    name = f"o{uuid.uuid4().hex[:12]}"
-    client.put_container(name)
-    return name
 
 
 def put_slo(client: Any, container: str, name: str, rows: list[dict[str, Any]]) -> None:

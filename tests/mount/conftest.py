@@ -1,0 +1,34 @@
+"""What tests of a mount that look at the store from outside share."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.embedded_swift import FaultySwift
+    from tests.support.mounts import Mounted
+
+
+@pytest.fixture
+def client(swift: FaultySwift) -> Iterator[Any]:
+    with contextlib.closing(swift.connect()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def directory(mount: Mounted, container: str) -> Path:
+    return mount.path / container
+
+
+@pytest.fixture
+def other(swift: FaultySwift, client: Any) -> str:
+    name = f"o{uuid.uuid4().hex[:12]}"
+    client.put_container(name)
+    return name
