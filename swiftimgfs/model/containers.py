@@ -1,9 +1,12 @@
-"""The containers of an account as directories: which are shown, and what each is."""
+"""The containers of an account as directories: which are shown, what each is, how one goes."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import trio
 
 from swiftimgfs import errors
 from swiftimgfs.model.details import side_by_side
@@ -16,6 +19,10 @@ from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
 if TYPE_CHECKING:
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ContainerRow
+
+# An emptied container's listing lags; a user who has just emptied it can wait this long.
+REMOVAL_PATIENCE: Final = 3.0  # seconds
+REMOVAL_STEP: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +104,24 @@ class Containers:
         if known is None or known.counts != counts or 0 in counts:
             found = await segment_containers.holds_segments(self._store, container, name)
             self._verdicts[name] = _Verdict(counts, found)
+
+
+async def remove_container(store: ImageStore, container: str) -> None:
+    """Delete a container that was emptied, and the one that we made for its segments.
+
+    Raises:
+        DirectoryNotEmptyError: There are objects in it.
+    """
+    deadline = trio.current_time() + REMOVAL_PATIENCE
+    while True:
+        try:
+            await store.delete_container(container)
+            break
+        except errors.DirectoryNotEmptyError:
+            if trio.current_time() > deadline:
+                raise
+        await trio.sleep(REMOVAL_STEP)
+    segments = container + SEGMENT_CONTAINER_SUFFIX
+    with contextlib.suppress(errors.NotFoundError, errors.DirectoryNotEmptyError):
+        if (await store.head_container(segments)).is_our_segment_container:
+            await store.delete_container(segments)

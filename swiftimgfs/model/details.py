@@ -5,8 +5,7 @@ an SLO is made of. What is asked for that is kept as long as a listing shows the
 Who asks for one image gets it at most `attr_timeout` seconds old, and whoever asks for it
 meanwhile gets the same answer.
 
-Every manifest seen is noted in the registry of segments, so whoever had the manifests of a
-directory settled knows which of its objects are segments.
+Every manifest seen is noted in the registry of segments: see `manifests`.
 """
 
 from __future__ import annotations
@@ -21,20 +20,16 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.model import samples
-from swiftimgfs.model.glance_rows import glance_images
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.naming import glance_image_claiming
-from swiftimgfs.store.records import ImageInfo, Manifest
+from swiftimgfs.store.records import EMPTY_MD5, ImageInfo, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable
 
     from swiftimgfs.model.segments import Parts, SegmentRegistry
     from swiftimgfs.store.image_store import ImageStore
-    from swiftimgfs.store.records import ObjectRow
 
-# How many of the images of a directory that look like Glance's large ones are asked.
-CONFIRMED = 8
 NEVER = -math.inf
 # Seconds for which a listing is not believed of an image that was found gone.
 SHORTEST_MEMORY = 1.0
@@ -118,14 +113,44 @@ class ImageDetails:
         Raises:
             NotFoundError: There is none.
         """
+        before = self._known.get((path.container, path.name))
         try:
             info = await self._store.head_image(path.container, path.name)
         except errors.NotFoundError:
-            self.forget(path)
-            self._note_missing(path)
+            # What this mount has stored since Swift was asked is not gone.
+            if self._known.get((path.container, path.name)) is before:
+                self.forget(path)
+                self._note_missing(path)
             raise
         self.note(info)
         return info
+
+    def known(self, container: str, name: str) -> ImageInfo | None:
+        """Return what an image was when it was last heard of, however long ago."""
+        known = self._known.get((container, name))
+        return known.info if known is not None else None
+
+    def has(self, container: str, name: str, last_modified_ns: int) -> bool:
+        """Return whether this version of an image was asked for, or inferred."""
+        known = self._known.get((container, name))
+        return known is not None and known.info.last_modified_ns == last_modified_ns
+
+    def has_resolved(self, container: str, name: str, etag: str | None) -> bool:
+        """Return whether it is known which objects this SLO is made of."""
+        return self._resolved.get((container, name)) == etag
+
+    def infer(self, info: ImageInfo) -> None:
+        """Take a DLO for known that a listing lets expect; whoever looks at it has it asked."""
+        name = (info.container, info.name)
+        self._unasked.add(name)
+        self._known[name] = _Known(info, NEVER)
+        self._segments.note(info, ())
+
+    async def resolve(self, info: ImageInfo) -> None:
+        """Learn which objects an SLO is made of."""
+        image = await self._store.resolve(info)
+        self._resolved[info.container, info.name] = info.etag
+        self._segments.note(info, image.parts)
 
     def note(self, info: ImageInfo, parts: Parts | None = None) -> None:
         """Take note of what an image is, and of what it is made of when that is known."""
@@ -142,7 +167,7 @@ class ImageDetails:
     def _is_noted(self, info: ImageInfo, known: _Known | None) -> bool:
         """Return whether the registry has what this version is made of."""
         if info.manifest is Manifest.SLO:
-            return self._resolved.get((info.container, info.name)) == info.etag
+            return self.has_resolved(info.container, info.name, info.etag)
         return known is not None and known.info.etag == info.etag
 
     def forget(self, path: StorePath) -> None:
@@ -172,107 +197,35 @@ class ImageDetails:
                 await self.refreshed_image(manifest)
         return self._segments.is_segment(path.container, path.name)
 
-    # ── the manifests of a directory ───────────────────────────────────────────────────
-
-    async def settle(
-        self, container: str, rows: Sequence[ObjectRow], spoilt: Collection[str]
-    ) -> None:
-        """Learn which of these objects are manifests, and so what is a segment.
-
-        Large images of Glance's are told by what the listing has of them; a few of them have
-        to confirm that. Of all others that may be manifests each is asked once a version.
-
-        Args:
-            container: Where they are.
-            rows: Of one directory, in Swift's order.
-            spoilt: See `glance_rows`.
-        """
-        inferred = {
-            info.name: info
-            for info in glance_images(container, rows, spoilt)
-            if not self._is_known(container, info.name, info.last_modified_ns)
-        }
-        step = max(1, len(inferred) // CONFIRMED)
-        asked = {*list(inferred)[::step][:CONFIRMED]}
-        may_be = [row for row in rows if row.may_be_manifest]
-        await self._ask(
-            container, [row for row in may_be if row.name not in inferred or row.name in asked]
-        )
-        rest = [info for name, info in inferred.items() if name not in asked]
-        if all(self._is_as_inferred(inferred[name]) for name in asked):
-            for info in rest:
-                self._unasked.add((container, info.name))
-                self._known[container, info.name] = _Known(info, NEVER)
-                self._segments.note(info, ())
-        else:
-            names = {info.name for info in rest}
-            await self._ask(container, [row for row in may_be if row.name in names])
-
-    def _is_as_inferred(self, inferred: ImageInfo) -> bool:
-        """Return whether an image that was asked is what the listing let expect; or is gone."""
-        known = self._known.get((inferred.container, inferred.name))
-        return known is None or known.info.dlo == inferred.dlo
-
-    async def _ask(self, container: str, rows: Iterable[ObjectRow]) -> None:
-        """Ask what these are, side by side, unless this version of them is known."""
-        await side_by_side(
-            (self.ask_one, container, row) for row in rows if self._needs_asking(container, row)
-        )
-
-    def _needs_asking(self, container: str, row: ObjectRow) -> bool:
-        if row.is_slo:
-            return self._resolved.get((container, row.name)) != row.slo_etag
-        return not self._is_known(container, row.name, row.last_modified_ns)
-
-    async def ask_one(self, container: str, row: ObjectRow) -> None:
-        """Ask what one listed image is; one that is gone by now is not known afterwards."""
-        path = StorePath(container, row.name)
-        try:
-            if row.is_slo:
-                with contextlib.suppress(errors.ImageChangedError):  # is asked as it is now
-                    await self._resolve(listed_image(container, row))
-                    return
-            info = await self._store.head_image(container, row.name)
-            self.note(info)
-            if info.manifest is Manifest.SLO:
-                await self._resolve(info)
-        except errors.NotFoundError:
-            self.forget(path)
-
-    async def _resolve(self, info: ImageInfo) -> None:
-        """Learn which objects an SLO is made of."""
-        image = await self._store.resolve(info)
-        self._resolved[info.container, info.name] = info.etag
-        self._segments.note(info, image.parts)
-
-    def of(self, container: str, row: ObjectRow) -> ImageInfo | None:
-        """Return what a listed image is; None if it was gone when it was asked for."""
-        known = self._known.get((container, row.name))
-        if known is not None and known.info.last_modified_ns >= row.last_modified_ns:
-            return known.info  # where it is newer, the listing lags
-        if row.may_be_manifest and not row.is_slo:
-            return known.info if known is not None else None
-        return listed_image(container, row)
-
     # ── attributes ─────────────────────────────────────────────────────────────────────
+
+    def may_be_manifest(self, info: ImageInfo) -> bool:
+        """Return whether a listed image may be a DLO, of which nobody has asked Swift yet."""
+        return info.etag == EMPTY_MD5 and not self._has_metadata_of(info)
 
     def lacks_attributes(self, info: ImageInfo) -> bool:
         """Return whether this listed image may have attributes that are not known yet."""
+        if self.may_be_manifest(info):
+            return True
         if self._exact_times is ExactTimes.NOBODY or self._has_metadata_of(info):
             return False
         return self._verdict(samples.stratum_of(info)) is not False
 
     def is_settled(self, info: ImageInfo) -> bool:
         """Return whether what is shown of this image is what a look at it alone would show."""
-        return self._exact_times is ExactTimes.NOBODY or self._has_metadata_of(info)
+        if self._exact_times is ExactTimes.NOBODY:
+            return not self.may_be_manifest(info)
+        return self._has_metadata_of(info)
 
     async def exact(
         self, images: Collection[ImageInfo], all_of_them: Callable[[], Collection[ImageInfo]]
     ) -> None:
         """Ask for attributes of `images`, where some of all of the directory carry any.
 
+        What may be a manifest is asked in any case: of those the listing has no size.
         Afterwards `best` says what is to be shown of each.
         """
+        await self.ask_for_manifests(images)
         if self._exact_times is ExactTimes.NOBODY:
             return
         unknown = [info for info in images if not self._has_metadata_of(info)]
@@ -281,6 +234,15 @@ class ImageDetails:
                 await self._judge(stratum, all_of_them())
             if self._verdict(stratum) is not False:
                 await self._head_all(i for i in alike if not self._has_metadata_of(i))
+
+    async def ask_for_manifests(self, images: Iterable[ImageInfo]) -> None:
+        """Ask, side by side, for those of listed images that may be DLOs."""
+        await self._head_all([info for info in images if self.may_be_manifest(info)])
+
+    async def gone_among(self, images: Collection[ImageInfo]) -> list[ImageInfo]:
+        """Ask for images, and return those of which Swift says that there is none."""
+        await self._head_all(images)
+        return [info for info in images if self.known(info.container, info.name) is None]
 
     def best(self, info: ImageInfo) -> ImageInfo | None:
         """Return the best that is known of a listed image; None when it was found gone."""
@@ -317,7 +279,7 @@ class ImageDetails:
     def _has_metadata_of(self, info: ImageInfo) -> bool:
         """Return whether this version of an image was asked for its metadata."""
         name = (info.container, info.name)
-        return name not in self._unasked and self._is_known(*name, info.last_modified_ns)
+        return name not in self._unasked and self.has(*name, info.last_modified_ns)
 
     async def _head_all(self, images: Iterable[ImageInfo]) -> None:
         await side_by_side(
@@ -329,10 +291,6 @@ class ImageDetails:
             await self.refreshed_image(path)
 
     # ── helpers ────────────────────────────────────────────────────────────────────────
-
-    def _is_known(self, container: str, name: str, last_modified_ns: int) -> bool:
-        known = self._known.get((container, name))
-        return known is not None and known.info.last_modified_ns == last_modified_ns
 
     def _is_young(self, since: float | None) -> bool:
         return since is not None and trio.current_time() - since < self._attr_timeout
@@ -347,19 +305,6 @@ class ImageDetails:
             del self._missing[name]
         self._missing.pop((path.container, path.name), None)
         self._missing[path.container, path.name] = now
-
-
-def listed_image(container: str, row: ObjectRow) -> ImageInfo:
-    """Return an image as far as a listing tells: all but its metadata."""
-    return ImageInfo(
-        container=container,
-        name=row.name,
-        size=row.size,
-        etag=row.slo_etag or row.etag,
-        last_modified_ns=row.last_modified_ns,
-        content_type=row.content_type,
-        manifest=Manifest.SLO if row.is_slo else None,
-    )
 
 
 async def side_by_side(calls: Iterable[tuple[Any, ...]]) -> None:

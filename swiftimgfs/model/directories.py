@@ -1,7 +1,7 @@
 """What is in a directory, and what a name is: what the mount asks of Swift's listings.
 
 `listings` loads and keeps them; here a name is looked up, alone or among many of its
-directory, and what this mount does to the store is noted.
+directory. What this mount does to the store is noted by `changes`.
 
 Nothing here is shared between tasks over an await: each method decides on what it has just got.
 """
@@ -11,16 +11,18 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.model.changes import Changes
 from swiftimgfs.model.containers import Containers
 from swiftimgfs.model.details import ExactTimes, ImageDetails
-from swiftimgfs.model.entries import Entry, Listing, file_entry, images_of
+from swiftimgfs.model.entries import file_entry, images_of
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.listings import ROOT, Listings
+from swiftimgfs.model.manifests import Manifests
 from swiftimgfs.model.overlay import Overlay
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.model.segments import SegmentRegistry
@@ -30,8 +32,8 @@ from swiftimgfs.store.naming import glance_image_claiming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from swiftimgfs.model.segments import Parts
-    from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.model.entries import Entry, Listing
+    from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ImageInfo, ObjectRow
 
 # How many images are asked side by side, of those that are looked at one after the other.
@@ -58,7 +60,11 @@ class FreshnessOptions:
 
 
 class Directories:
-    """The directories of one store."""
+    """The directories of one store.
+
+    Attributes:
+        changes: Where what this mount does is noted.
+    """
 
     def __init__(
         self, store: ImageStore, options: FreshnessOptions, nursery: trio.Nursery
@@ -76,6 +82,7 @@ class Directories:
         )
         self._overlay = Overlay()
         self._containers = Containers(store)
+        self._manifests = Manifests(store, self._details)
         self._listings = Listings(
             store,
             nursery,
@@ -86,6 +93,9 @@ class Directories:
             list_timeout=options.list_timeout,
             show_segments=options.show_segments,
             started_ns=time.time_ns(),
+        )
+        self.changes: Final = Changes(
+            self._details, self._overlay, self._listings, self._containers
         )
         self._bursts = Bursts(options.list_timeout)
         self._walk_ahead = WalkAhead()
@@ -203,13 +213,20 @@ class Directories:
         )
 
     def has_gone(self, entry: Entry) -> bool:
-        """Return whether a listed image was found gone; its listing then has it no more."""
+        """Return whether a listed image was found gone; its listing then has it no more.
+
+        The same of one that a manifest names that was asked only now.
+        """
         if entry.kind is Kind.DIRECTORY or entry.info is None:
             return False
-        if self._details.best(entry.info) is not None:
-            return False
-        self._listings.set_entry(StorePath(entry.info.container, entry.info.name), None)
-        return True
+        place = StorePath(entry.info.container, entry.info.name)
+        if self._details.best(entry.info) is None:
+            self.changes.found_gone(place, self._overlay.image(place))
+            return True
+        if self._listings.is_segment(place.container, place.name):
+            self._listings.set_entry(place, None)
+            return True
+        return False
 
     async def lookup_image(self, path: StorePath) -> Entry:
         """Return the file `path`, whatever lies deeper: an image at most `attr_timeout` old.
@@ -235,13 +252,11 @@ class Directories:
     @contextlib.contextmanager
     def _falling_out(self, path: StorePath) -> Iterator[None]:
         """Have an image that is found gone fall out of its directory's listing."""
+        ours = self._overlay.image(path)
         try:
             yield
         except errors.NotFoundError:
-            listing = self._listings.known(path.parent)
-            entry = listing.entries.get(path.component) if listing else None
-            if entry is not None and entry.kind is not Kind.DIRECTORY:
-                self._listings.set_entry(path, None)
+            self.changes.found_gone(path, ours)
             raise
 
     def expire(self, path: StorePath) -> None:
@@ -304,9 +319,10 @@ class Directories:
         would break its image.
         """
         rows = await self._store.list_all(path.container, path.prefix)
-        await self._details.settle(path.container, rows, ())
+        await self._manifests.settle(path.container, rows, (), asks_all=True)
         with contextlib.suppress(errors.NotFoundError):  # manifests beside it are asked, too
-            await self.listing(path.parent)
+            beside = await self.listing(path.parent)
+            await self._details.ask_for_manifests(beside.images())
         names = dict.fromkeys(row.name for row in rows)
         names |= dict.fromkeys(self._overlay.images_below(path))
         with contextlib.suppress(errors.NotFoundError):
@@ -314,56 +330,6 @@ class Directories:
                 names[path.name] = None
         places = [StorePath(path.container, name) for name in names]
         return [p.name for p in places if not await self._details.confirm_segment(p)]
-
-    # ── what this mount learnt and did ─────────────────────────────────────────────────
-
-    def note_resolved(self, image: StoredImage) -> None:
-        """Take note of what an image is made of, when somebody had to learn it."""
-        self._details.note(image.info, image.parts)
-
-    def stored(self, path: StorePath, info: ImageInfo, parts: Parts | None = None) -> None:
-        """Note that we stored an image, or changed its metadata."""
-        self._details.note(info, parts)
-        self._overlay.stored(path, info)
-        self._listings.set_entry(path, file_entry(path.component, info))
-
-    def removed(self, path: StorePath, info: ImageInfo | None) -> None:
-        """Note that we took an image's name away; None when it had never been stored.
-
-        A directory that it was alone in stays for now: Swift has no directory without
-        something in it, but `rm -r` removes what it emptied.
-        """
-        self._details.forget(path)
-        self._overlay.removed(path, info)
-        if path.parent.name:
-            self._overlay.made_directory(path.parent)
-        self._listings.set_entry(path, None)
-
-    def made_directory(self, path: StorePath) -> None:
-        """Note that we made a directory."""
-        self._overlay.made_directory(path)
-        entry = Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns())
-        self._listings.set_entry(path, entry)
-
-    def removed_directory(self, path: StorePath) -> None:
-        """Note that we removed a directory; the one that it was alone in stays, as above."""
-        self._overlay.removed_directory(path)
-        if path.parent.name:
-            self._overlay.made_directory(path.parent)
-        self._listings.forget(path)
-        self._listings.forget(path.parent)  # an image that it shadowed shows again
-
-    def changed_container(self, path: StorePath) -> None:
-        """Note that we changed the metadata of a container."""
-        self._containers.changed(path.container)
-
-    def moved_directory(self, source: StorePath, target: StorePath) -> None:
-        """Note that a directory, with all that is in it, has another name."""
-        self._listings.forget_in(source)
-        self._listings.forget_in(target)
-        self._overlay.move_directories(source, target)
-        self.removed_directory(source)
-        self.made_directory(target)
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,6 @@ when the last handle on that version is closed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -17,14 +16,15 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges, allocated_bytes
-from swiftimgfs.model.followers import Followers, given_up_when_refused
+from swiftimgfs.model.followers import Followers
 from swiftimgfs.model.handles import FileHandle, HandleTable, OpenImage
 from swiftimgfs.model.posts import Posts
+from swiftimgfs.model.removals import Removals
 from swiftimgfs.model.versions import Versions, check_current
 from swiftimgfs.store.metadata import carried, merged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from swiftimgfs.model.activity import ImageActivity
     from swiftimgfs.model.directories import Directories
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from swiftimgfs.reading.block_cache import ObjectKey
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.reading.reader import Bytes
-    from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.metadata import HeaderChanges
     from swiftimgfs.store.records import ImageInfo
-    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
+    from swiftimgfs.writing.hooks import ObjectName
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,12 @@ class OpenFiles:
         writing: WriteParts,
     ) -> None:
         self.posts: Final = Posts(store, directories, inodes, writing.nursery)
-        self._store = store
         self._inodes = inodes
-        self._writing = writing
         self._fetcher = fetcher
         self._versions = Versions(store, directories, fetcher, writing, self.posts)
         self._handles: HandleTable[FileHandle] = HandleTable()
         self.followers = Followers(self._versions, writing)
+        self.removals: Final = Removals(store, self._versions, writing)
         self.bytes_read = self.bytes_written = 0
 
     # ── opening and closing ────────────────────────────────────────────────────────────
@@ -341,48 +340,6 @@ class OpenFiles:
         finally:
             if image.handles == 0:
                 await self._versions.close(image)
-
-    async def remove(self, inode: Inode, image: StoredImage) -> None:
-        """Delete an image in Swift: its name first, then what it was made of.
-
-        The other way round a failure would leave an image that lists, but cannot be read.
-        A plain image that somebody reads is its own bytes: it is deleted when the last
-        handle is closed, and only then do other hosts see that it is gone.
-        """
-        info = image.info
-        current = self._versions.current.get(inode)
-        if info.manifest is None and current is not None and current.stored is not None:
-            current.is_removed = True
-            self._versions.removed_open[inode.path] = current
-            return
-        async with self.removing(image) as entry:
-            await self._store.delete_object(info.container, info.name)
-        await self.discard(inode, image, entry)
-
-    @contextlib.asynccontextmanager
-    async def removing(self, image: StoredImage | None) -> AsyncIterator[JournalEntry | None]:
-        """Have the journal know what an image is made of while its name is taken away.
-
-        There is no entry for what is one object, or nothing.
-        """
-        if image is None or not image.parts:
-            yield None
-            return
-        info = image.info
-        journal = self._writing.journal
-        entry = await journal.removing(info.container, info.name, image.parts)
-        async with given_up_when_refused(entry):
-            yield entry
-
-    async def discard(
-        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
-    ) -> None:
-        """Delete what an image was made of, once nobody who has `inode` open reads it."""
-        current = self._versions.current.get(inode) if inode else None
-        if current is not None and current.handles:
-            current.doomed.append((image.parts, entry))
-        else:
-            await self._writing.garbage.discard(image.parts, entry)
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,8 @@ Loading is a task of the mount's; a failure is a value on the listing, which is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,11 +19,12 @@ from swiftimgfs import errors
 from swiftimgfs.model.arrivals import Arrivals
 from swiftimgfs.model.entries import Entry, Listing, file_entry
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.manifests import Manifests
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.containers import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from swiftimgfs.model.arrivals import Arrived
     from swiftimgfs.model.containers import Containers
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from swiftimgfs.store.image_store import ImageStore
 
 ROOT = StorePath()
+# How many images that we stored and a listing lacks are asked for.
+MOST_DOUBTED: Final = 256
 
 
 class Listings:
@@ -55,6 +59,7 @@ class Listings:
         self._nursery = nursery
         self._containers = containers
         self._details = details
+        self._manifests = Manifests(store, details)
         self._segments = segments
         self._overlay = overlay
         self._list_timeout = list_timeout
@@ -137,14 +142,29 @@ class Listings:
                 nursery.start_soon(self._get_pages, path, send)
                 async for answer in receive:
                     arrived = arrivals.take(answer.page())
-                    await self._details.settle(path.container, arrived.rows, arrivals.spoilt)
+                    put_off = await self._manifests.settle(
+                        path.container, arrived.rows, arrivals.spoilt
+                    )
                     listing.hidden += arrived.hidden
-                    listing.add(self._shown(path, arrived))
+                    listing.add(self._shown(path, arrived, put_off))
+        await self._lose_what_is_gone(path)
         listing.add(
             file_entry(component, info) for component, info in self._overlay.images_of(path)
         )
         self._overlay.settle_directories(path, arrivals.directories)
         self._add_made_directories(path, listing)
+
+    async def _lose_what_is_gone(self, path: StorePath) -> None:
+        """Ask for images that we stored and the whole listing lacks.
+
+        It lags, or another host has removed them. When it lacks very many it lags.
+        """
+        ours = [info for _, info in self._overlay.images_of(path)]
+        if not ours or len(ours) > MOST_DOUBTED:
+            return
+        with contextlib.suppress(errors.SwiftImgFsError):  # then they show, as far as we know
+            for info in await self._details.gone_among(ours):
+                self._overlay.forget_image(StorePath(info.container, info.name))
 
     async def _get_pages(self, path: StorePath, send: trio.MemorySendChannel[Answer]) -> None:
         """Hand over the pages of a listing, the next one asked for while one is looked at."""
@@ -157,7 +177,9 @@ class Listings:
                 marker = answer.next_marker
                 await send.send(answer)
 
-    def _shown(self, path: StorePath, arrived: Arrived) -> Iterator[Entry]:
+    def _shown(
+        self, path: StorePath, arrived: Arrived, put_off: Collection[str]
+    ) -> Iterator[Entry]:
         for component in arrived.directories:
             place = path.child(component)
             is_removed = self._overlay.directory(place) is False
@@ -168,7 +190,7 @@ class Listings:
             if self.is_segment(path.container, row.name):
                 continue
             component = row.name[start:]
-            info = self._details.of(path.container, row)
+            info = self._manifests.of(path.container, row, put_off)
             if self._overlay.settle(path, component, row) and info is not None:
                 yield file_entry(component, info)
 

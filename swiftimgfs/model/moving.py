@@ -75,7 +75,7 @@ async def _move_once(
     if entry is not None:
         await entry.finished()
     if is_shown(source):
-        names.directories.removed(source, info)
+        names.directories.changes.removed(source, info)
     _note_stored(names, target, moved)
     log.debug("renamed old=%s new=%s", source, target)
     return moved
@@ -88,7 +88,7 @@ def is_shown(path: StorePath) -> bool:
 
 def _note_stored(names: Names, path: StorePath, image: StoredImage) -> None:
     if is_shown(path):
-        names.directories.stored(path, image.info, image.parts)
+        names.directories.changes.stored(path, image.info, image.parts)
 
 
 async def _copied(names: Names, image: StoredImage, target: StorePath) -> StoredImage:

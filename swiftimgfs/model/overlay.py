@@ -113,6 +113,11 @@ class Overlay:
             del changes.images[component]
         return True
 
+    def image(self, path: StorePath) -> ImageInfo | None:
+        """Return what we stored lately under a name, if a listing may not show it yet."""
+        changes = self._changes.get(path.parent)
+        return changes.images.get(path.component) if changes else None
+
     def images_of(self, directory: StorePath) -> Iterator[tuple[str, ImageInfo]]:
         """Yield what we stored in a directory and no listing has shown yet."""
         changes = self._recent(directory)
@@ -167,10 +172,14 @@ class Overlay:
 
     def forget(self, path: StorePath) -> None:
         """Forget what we did to this name: Swift says otherwise."""
-        changes = self._changes.get(path.parent)
-        if changes is not None:
-            changes.images.pop(path.component, None)
+        self.forget_image(path)
+        if (changes := self._changes.get(path.parent)) is not None:
             changes.directories.pop(path.component, None)
+
+    def forget_image(self, path: StorePath) -> None:
+        """Forget that we stored an image of this name: it is gone."""
+        if (changes := self._changes.get(path.parent)) is not None:
+            changes.images.pop(path.component, None)
 
     def _recent(self, directory: StorePath) -> _Changes | None:
         """Return the changes in a directory, rid of those that every listing shows by now."""

@@ -159,7 +159,7 @@ class Posts:
             return
         inode.forget_unsent(changes, info)
         if info is not None and inode.kind is not Kind.DIRECTORY:
-            self._directories.stored(path, info)
+            self._directories.changes.stored(path, info)
 
     async def _send(self, inode: Inode, changes: HeaderChanges) -> ImageInfo | None:
         path = inode.path
@@ -167,7 +167,7 @@ class Posts:
             return await self._store.change_image(path.container, path.name, changes)
         if path.is_container:
             await self._store.post_container(path.container, _for_container(changes))
-            self._directories.changed_container(path)
+            self._directories.changes.changed_container(path)
             return None
         try:
             return await self._store.change_image(path.container, path.prefix, changes)

@@ -90,13 +90,13 @@ class Renames:
         if _is_at(replaced, target) and files.followers.retarget(
             inode, target, replaced, other
         ):
-            names.directories.removed(source, None)  # the rest is for its commit
+            names.directories.changes.removed(source, None)  # the rest is for its commit
             names.inodes.rename(inode, parent, target.component, target)
             return
         replaced = await self._without_shared_parts(replaced, inode, target)
-        async with files.removing(replaced) as entry:
+        async with files.removals.removing(replaced) as entry:
             if files.followers.retarget(inode, target):  # not in Swift under any name yet
-                names.directories.removed(source, None)
+                names.directories.changes.removed(source, None)
                 in_use = {source.container}  # its segments go beside it
             else:
                 moved = await move(names, source, target, inode)
@@ -153,8 +153,8 @@ class Renames:
         if (info.container, info.name) != (target.container, target.name):
             with contextlib.suppress(errors.NotFoundError):
                 await names.store.delete_object(info.container, info.name)
-            names.directories.removed(StorePath(info.container, info.name), info)
-        await names.files.discard(inode, replaced, entry)
+            names.directories.changes.removed(StorePath(info.container, info.name), info)
+        await names.files.removals.discard(inode, replaced, entry)
 
     # ── directories ────────────────────────────────────────────────────────────────────
 
@@ -173,7 +173,7 @@ class Renames:
         await self._move_objects(inode, objects, target, is_again=is_again)
         for written in names.files.being_written():
             _retarget_below(names, written, source, target)
-        names.directories.moved_directory(source, target)
+        names.directories.changes.moved_directory(source, target)
         names.inodes.rename(inode, parent, target.component, target)
         if inode.info is not None:
             path = StorePath(target.container, target.prefix)
@@ -218,7 +218,7 @@ class Renames:
             return
         if progress.moved or is_again:
             self._half_done.add((source, target))
-            self._names.directories.made_directory(target)
+            self._names.directories.changes.made_directory(target)
         log.error(
             "directory moved in part old=%s new=%s moved=%d left=%d reason=%s",
             source,

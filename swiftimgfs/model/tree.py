@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.model import links
+from swiftimgfs.model.containers import remove_container
 from swiftimgfs.model.inodes import Inode, Kind
 from swiftimgfs.model.names import containers_of
 from swiftimgfs.model.paths import StorePath, component_of
 from swiftimgfs.model.posts import put_marker
 from swiftimgfs.model.renames import Renames
-from swiftimgfs.model.views import remove_container
 from swiftimgfs.store.metadata import headers_of
 from swiftimgfs.store.records import LinkTarget
 
@@ -89,7 +89,7 @@ class Tree:
             await put_marker(self._store, path)
         elif not await self._store.put_container(path.container):
             raise errors.ExistsError(f"{path}: there is such a container")
-        self._directories.made_directory(path)
+        self._directories.changes.made_directory(path)
         return await self.lookup(parent_number, name)
 
     async def rmdir(self, parent_number: int, name: bytes) -> None:
@@ -109,7 +109,7 @@ class Tree:
             await remove_container(self._store, path.container)
         else:
             await self._delete_markers(path)
-        self._directories.removed_directory(path)
+        self._directories.changes.removed_directory(path)
         self._inodes.unlink(inode)
 
     async def unlink(self, parent_number: int, name: bytes) -> None:
@@ -126,13 +126,13 @@ class Tree:
         inode.is_leaving = True
         try:
             image = await self._names.resolved(path)
-            await self._files.remove(inode, image)
+            await self._files.removals.remove(inode, image)
         except errors.NotFoundError:
             if not self._files.is_being_written(inode):
                 raise
-            self._directories.removed(path, None)  # never stored
+            self._directories.changes.removed(path, None)  # never stored
         else:
-            self._directories.removed(path, image.info)
+            self._directories.changes.removed(path, image.info)
             containers |= containers_of(image)
         finally:
             inode.is_leaving = False
@@ -154,7 +154,7 @@ class Tree:
         link = LinkTarget(target.container, target.name)
         kept = headers_of(links.kept_text(text))
         info = await self._store.put_link(path.container, path.name, link, kept, is_new=True)
-        self._directories.stored(path, info)
+        self._directories.changes.stored(path, info)
         return await self.lookup(parent_number, name)
 
     async def _link_target(self, parent: Inode, text: str) -> StorePath:

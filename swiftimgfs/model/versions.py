@@ -105,7 +105,7 @@ class Versions:
         if (image := self._shared_version(inode)) is not None:
             return image
         stored = await self._resolved(inode)
-        self._directories.note_resolved(stored)
+        self._directories.changes.note_resolved(stored)
         # Somebody else may have opened the same version while Swift was asked.
         if (image := self._shared_version(inode)) is not None:
             return image
@@ -220,7 +220,9 @@ class Versions:
         inode.cached_etag = (
             None  # there may be pages of what was before: the next open drops them
         )
-        self._directories.stored(inode.path, committed.image.info, committed.image.parts)
+        self._directories.changes.stored(
+            inode.path, committed.image.info, committed.image.parts
+        )
         if image.replaces is not None and image.replaces.handles:
             image.replaces.doomed.append((committed.replaced, committed.entry))
         else:

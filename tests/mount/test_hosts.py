@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swiftimgfs import cli
+from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
@@ -167,6 +168,42 @@ def test_a_mapping_of_pages_is_of_one_version(here: Path, there: Path) -> None:
     (here / "image").write_bytes(b"b" * 100_000)
 
     assert (there / "image").read_bytes() == b"b" * 100_000
+
+
+def test_what_this_mount_stored_and_another_removed_is_listed_no_more(
+    here: Path, there: Path
+) -> None:
+    (here / "image").write_bytes(SMALL)
+    (here / "kept").write_bytes(SMALL)
+    assert sorted(os.listdir(there)) == ["image", "kept"]
+
+    (there / "image").unlink()
+
+    assert os.listdir(here) == ["kept"]
+
+
+def test_what_was_looked_at_and_found_gone_is_listed_no_more(
+    swift: FaultySwift, container: str, there: Path, tmp_path: Path
+) -> None:
+    """With the defaults: a listing is good for a minute."""
+    with mounted(tmp_path, swift.swift.environ(), SEGMENTS) as default:
+        own = default.path / container
+        (own / "image").write_bytes(SMALL)
+        assert os.listdir(own) == ["image"]
+        (there / "image").unlink()
+        assert cli.main(["refresh", str(own / "image")]) == 1
+
+        assert os.listdir(own) == []
+
+
+def test_what_a_listing_lacks_that_lags_shows_all_the_same(
+    swift: FaultySwift, here: Path, container: str
+) -> None:
+    (here / "image").write_bytes(SMALL)
+    lagging = Fault(method="GET", target=f"/{container}\\?", status=200, body="[]", count=None)
+    swift.control.inject(lagging)
+
+    assert os.listdir(here) == ["image"]
 
 
 def test_a_directory_that_this_mount_removed_and_another_made_again_is_seen(
@@ -393,7 +430,7 @@ def test_what_this_host_made_and_another_removed_is_gone_after_a_refresh(
     (believing / "dir").mkdir()
     (here / "mine").unlink()
     (here / "dir").rmdir()
-    assert sorted(os.listdir(believing)) == ["dir", "mine"]
+    assert os.listdir(believing) == ["dir"]
 
     assert cli.main(["refresh", str(believing)]) == 0
 

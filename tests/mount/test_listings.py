@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run
@@ -103,6 +104,45 @@ def test_what_looks_like_an_image_of_glance_s_and_is_none_is_asked(
     shown = sizes_in(run("ls", "-l", cached.path / box))
 
     assert shown == {image: 0, f"{image}-00001": 1}
+
+
+def test_many_empty_objects_show_without_a_request_each_and_dlos_among_them_are_right(
+    swift: FaultySwift, container: str, other: str, tmp_path: Path
+) -> None:
+    image, empty = str(uuid.uuid4()), [f"e{number:03d}" for number in range(150)]
+    put(swift, container, *empty, body=b"")
+    put_dlo(swift, container, image, b"12345", b"12345", b"123")
+    put_dlo(swift, container, "near", b"1234")
+    put(swift, other, "far/1", "far/2", body=b"123")
+    put(swift, container, "e200", body=b"", X_Object_Manifest=f"{other}/far/")
+    with mounted(tmp_path, swift.swift.environ()) as fresh:
+        swift.control.clear()
+
+        names = {path.name for path in (fresh.path / container).iterdir()}
+
+        assert names == {image, "near", "e200", *empty}
+        assert requests_of(swift, f"{container}/", "HEAD") < 10
+        shown = sizes_in(run("ls", "-l", fresh.path / container))
+        assert shown == {image: 13, "near": 4, "e200": 6} | dict.fromkeys(empty, 0)
+        asked = requests_of(swift, f"{container}/", "HEAD")
+        run("ls", "-l", fresh.path / container)
+        assert requests_of(swift, f"{container}/", "HEAD") == asked
+
+
+def test_a_segment_that_no_name_tells_goes_when_its_manifest_is_looked_at(
+    swift: FaultySwift, container: str, tmp_path: Path
+) -> None:
+    empty = [f"e{number:03d}" for number in range(100)]
+    put(swift, container, *empty, body=b"")
+    put(swift, container, "part-1", "part-2", body=b"123")
+    put(swift, container, "e200", body=b"", X_Object_Manifest=f"{container}/part-")
+    with mounted(tmp_path, swift.swift.environ()) as fresh:
+        first = set(os.listdir(fresh.path / container))
+
+        run("ls", "-l", fresh.path / container)
+
+        assert first == {*empty, "e200", "part-1", "part-2"}
+        assert set(os.listdir(fresh.path / container)) == {*empty, "e200"}
 
 
 def test_names_alone_take_no_request_for_each(
@@ -251,6 +291,21 @@ def test_somebody_s_own_container_shows_whatever_it_is_called(
     put(paged, box, "plain")
     with mounted(tmp_path, paged.swift.environ()) as fresh:
         assert {box, neighbour} <= set(os.listdir(fresh.path))
+
+
+def test_an_empty_container_is_hidden_when_we_made_it_for_segments_and_else_it_shows(
+    paged: FaultySwift, box: str, tmp_path: Path
+) -> None:
+    made = f"{box}-theirs", f"{box}-theirs_segments"
+    with contextlib.closing(paged.connect()) as client:
+        for name in made:
+            client.put_container(name)
+        client.put_container(f"{box}_segments", {SEGMENT_CONTAINER_MARK: "segments"})
+    with mounted(tmp_path, paged.swift.environ()) as fresh:
+        shown = set(os.listdir(fresh.path))
+
+    assert {box, *made} <= shown
+    assert f"{box}_segments" not in shown
 
 
 def test_containers_that_are_walked_through_are_listed_once_each(

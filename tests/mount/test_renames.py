@@ -270,6 +270,24 @@ def test_a_directory_is_moved_object_by_object(
     assert names_in(swift, f"{container}_segments") == []
 
 
+def test_segments_in_a_directory_of_many_empty_objects_stay_when_it_is_moved(
+    swift: FaultySwift, client: Any, container: str, directory: Path
+) -> None:
+    for number in range(70):
+        client.put_object(container, f"d/e{number:03d}", b"")
+        client.put_object(container, f"f{number:03d}", b"")
+    for name, prefix in (("d/inside", "d/s-"), ("beside", "d/t-")):
+        manifest = {"X-Object-Manifest": f"{container}/{prefix}"}
+        client.put_object(container, name, b"", headers=manifest)
+        client.put_object(container, f"{prefix}1", PIECE)
+
+    run("mv", directory / "d", directory / "moved")
+
+    assert [n for n in names_in(swift, container) if n.startswith("d/")] == ["d/s-1", "d/t-1"]
+    assert (directory / "moved" / "inside").read_bytes() == PIECE
+    assert (directory / "beside").read_bytes() == PIECE
+
+
 def test_a_directory_is_moved_into_another_container(
     swift: FaultySwift, container: str, other: str, directory: Path, mount: Mounted
 ) -> None:

@@ -10,9 +10,10 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.model.entries import Entry, Listing
+from swiftimgfs.model.images_view import ImagesView
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath
-from swiftimgfs.model.views import ImagesView, Layout, RawView, ViewOptions, view_of
+from swiftimgfs.model.views import Layout, RawView, ViewOptions, view_of
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.records import ImageInfo
 
