@@ -85,6 +85,7 @@ class Arrivals:
         directories = list(page.subdirs)
         rows: list[ObjectRow] = []
         for row in page.rows:
+            arrived.hidden += row.name == self._prefix and row.size > 0  # a marker with bytes
             if row.is_directory_marker or row.name == self._prefix:
                 directories.append(row.name)
             elif row.name.startswith(".", len(self._prefix)):

@@ -294,6 +294,9 @@ class OpenFiles:
     def change_headers(self, inode: Inode, changes: HeaderChanges) -> None:
         """Change what an image carries: with its next commit, if there will be one.
 
+        An image that is being made here is not Glance's before its last close, though it may
+        be in Swift by now: `touch` closes a duplicate before it sets the time.
+
         Raises:
             NotPermittedError: It is Glance's.
         """
@@ -308,8 +311,9 @@ class OpenFiles:
             writer.change_headers(changes)
             inode.change(changes, is_sent=True)
             return
-        self.check_may_change(inode)
-        if writer is not None:
+        if writer is None:
+            self.check_may_change(inode)
+        else:
             writer.note_headers(changes)
         self.posts.change(inode, changes)
 

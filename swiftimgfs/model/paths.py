@@ -68,10 +68,11 @@ class StorePath:
 
 
 def component_of(name: bytes) -> str:
-    """Return a name that the kernel sent as Swift's text.
+    """Return the name of something new as Swift's text.
 
     Raises:
-        InvalidRequestError: It is not UTF-8, which Swift's names are.
+        InvalidRequestError: It is not UTF-8, which Swift's names are. (EINVAL is what ext4
+            with a strict encoding and vfat say; ZFS with `utf8only` says EILSEQ.)
         NameTooLongError: It is longer than Linux allows.
     """
     if len(name) > LONGEST_COMPONENT:
@@ -80,6 +81,19 @@ def component_of(name: bytes) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise errors.InvalidRequestError(f"{name!r}: Swift's names are UTF-8") from None
+
+
+def existing_component_of(name: bytes) -> str:
+    """Return the name of something that is looked for as Swift's text.
+
+    Raises:
+        NotFoundError: It is not UTF-8, so that there is nothing of this name.
+        NameTooLongError: It is longer than Linux allows.
+    """
+    try:
+        return component_of(name)
+    except errors.InvalidRequestError as failure:
+        raise errors.NotFoundError(str(failure)) from failure
 
 
 def check_storable(path: StorePath, limits: Limits) -> None:

@@ -16,7 +16,7 @@ from swiftimgfs import errors
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.moving import move
 from swiftimgfs.model.names import containers_of
-from swiftimgfs.model.paths import StorePath, check_storable, component_of
+from swiftimgfs.model.paths import StorePath, check_storable, existing_component_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,7 @@ class Renames:
 
         Raises:
             CrossDeviceError: A container, or a directory that would become one.
+            NotPermittedError: An image would be beside the containers.
             ExistsError: The new name is taken and must not be replaced.
             IsADirectoryFsError: An image would replace a directory.
             NotADirectoryFsError: The other way round.
@@ -63,10 +64,10 @@ class Renames:
             InvalidRequestError: A directory would lie in itself.
         """
         names = self._names
-        inode = await names.child(names.inodes[old[0]], component_of(old[1]))
+        inode = await names.child(names.inodes[old[0]], existing_component_of(old[1]))
         parent = names.inodes[new[0]]
         target = await names.new_path(parent, new[1])
-        if target.is_container or inode.path.is_container:
+        if inode.kind is Kind.DIRECTORY and (target.is_container or inode.path.is_container):
             raise errors.CrossDeviceError(f"{inode.path}: is moved by copying")
         if target == inode.path:
             return

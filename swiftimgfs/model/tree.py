@@ -18,7 +18,7 @@ from swiftimgfs.model import links
 from swiftimgfs.model.containers import remove_container
 from swiftimgfs.model.inodes import Inode, Kind
 from swiftimgfs.model.names import containers_of
-from swiftimgfs.model.paths import StorePath, component_of
+from swiftimgfs.model.paths import StorePath, existing_component_of
 from swiftimgfs.model.posts import put_marker
 from swiftimgfs.model.renames import Renames
 from swiftimgfs.store.metadata import headers_of
@@ -60,7 +60,7 @@ class Tree:
         elif name == b"..":
             inode = parent.parent or parent
         else:
-            inode = await self._names.child(parent, component_of(name))
+            inode = await self._names.child(parent, existing_component_of(name))
         self._inodes.remember(inode)
         return inode
 
@@ -100,7 +100,7 @@ class Tree:
         """
         parent = self._inodes[parent_number]
         self._view.check_may_have_directories(parent.path)
-        inode = await self._names.child(parent, component_of(name))
+        inode = await self._names.child(parent, existing_component_of(name))
         path = inode.path
         if inode.kind is not Kind.DIRECTORY:
             raise errors.NotADirectoryFsError(f"{path}: is a file")
@@ -118,7 +118,8 @@ class Tree:
         Raises:
             IsADirectoryFsError: It is one.
         """
-        inode = await self._names.child(self._inodes[parent_number], component_of(name))
+        parent = self._inodes[parent_number]
+        inode = await self._names.child(parent, existing_component_of(name))
         path = inode.path
         if inode.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{path}: is a directory")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.store import large_objects, records
-from swiftimgfs.store.metadata import carried, for_post, merged
+from swiftimgfs.store.metadata import for_post
 from swiftimgfs.store.objects import ObjectStore
 from swiftimgfs.store.request import Payload, Request, ZeroBytes
 
@@ -267,17 +268,19 @@ class ImageStore(ObjectStore):
         What the changes do not name stays: it is read, from the newest replica, and sent
         again, `X-Object-Manifest` too, without which the POST would turn a DLO into an empty
         object. Swift has no condition for a POST: what another host posts between the two
-        is lost. A symlink is put anew: to a POST Swift answers that the target is meant.
+        is lost. With a symlink it does what it is told, and then answers that the target
+        might be meant (307): its own target stays, and nothing is done to that.
 
         Raises:
             NotFoundError: There is no such image.
         """
         info = await self.newest().head_image(container, name)
-        if info.link is None:
-            headers = for_post(info, changes)
+        headers = for_post(info, changes)
+        try:
             await self._pool.request(Request("POST", container, name, headers=headers))
-        else:
-            await self.put_link(container, name, info.link, merged(carried(info), changes))
+        except errors.StoreRefusedError as failure:
+            if info.link is None or failure.status != HTTPStatus.TEMPORARY_REDIRECT:
+                raise
         return await self.newest().head_image(container, name)
 
 

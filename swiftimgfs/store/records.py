@@ -143,8 +143,11 @@ class ObjectRow:
 
     @property
     def is_slo(self) -> bool:
-        """Whether the object is an SLO, as far as the listing knows."""
-        return self.slo_etag is not None
+        """Whether the object is an SLO, as far as the listing knows.
+
+        A symlink to a certain version of one has that one's etag in the listing, too.
+        """
+        return self.slo_etag is not None and not self.is_link
 
     @property
     def is_directory_marker(self) -> bool:

@@ -293,6 +293,16 @@ def test_what_is_no_acl_is_invalid_and_changes_nothing(
     assert owner.acls(images.name) == Acls("t1:*", "")
 
 
+@pytest.mark.parametrize("acl", [".r:bad::", ".r:a:b,.rlistings", "t1:u1:x", "::", "a b"])
+def test_what_swift_keeps_though_it_means_nobody_is_kept_and_told_as_it_is(
+    images: Path, owner: Account, acl: str
+) -> None:
+    set_attribute(images, "read", acl)
+
+    assert owner.acls(images.name) == Acls(acl, "")
+    assert os.getxattr(images, f"{ACL}.read").decode() == acl
+
+
 def test_files_and_other_names_take_no_attributes(images: Path) -> None:
     (images / "directory").mkdir()
 

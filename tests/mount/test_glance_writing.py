@@ -21,7 +21,7 @@ import swiftclient
 
 from tests.support.cloud import Cloud, cloud
 from tests.support.glance import GLANCE_MB, GlanceOptions, GlanceStore
-from tests.support.mounts import Mounted, mounted
+from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,6 +227,20 @@ def test_what_somebody_sets_is_stored_with_the_image(
     headers, _ = account.object("glance", image_id)
     assert headers["x-object-meta-mode"] == "0640"
     assert headers["x-object-meta-mtime"] == "34.000000000"
+
+
+def test_touch_makes_an_image_and_sets_its_time(
+    glance: GlanceStore, account: Account, mount: Mounted, image_id: str
+) -> None:
+    """It closes a duplicate of its descriptor, which stores the image, and then sets the time."""
+    path = mount.path / "glance" / image_id
+
+    run("touch", "-d", "@1000000000", path)
+
+    headers, _ = account.object("glance", image_id)
+    assert headers["x-object-meta-mtime"] == "1000000000.000000000"
+    assert (path.stat().st_size, path.stat().st_mtime) == (0, 1_000_000_000)
+    assert glance_deletes(glance, account, image_id)
 
 
 def test_an_image_of_glance_is_edited_and_stays_glances(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.mount.test_writing import names_in, stored
+from tests.support.attributes import settle
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
@@ -20,12 +21,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 LARGE = os.urandom(300_000)
+TARGETS = {"theirs": "image", "dangling": "missing"}
+OF_THE_ANSWER = {"date", "x-trans-id", "x-openstack-request-id"}
 
 
 def put_link(client: Any, container: str, name: str, target: str, account: str = "") -> None:
     headers = {"X-Symlink-Target": target}
     headers |= {"X-Symlink-Target-Account": account} if account else {}
     client.put_object(container, name, b"", headers=headers)
+
+
+def headers_of(client: Any, container: str, name: str) -> dict[str, str]:
+    """Return what is stored with an object, of a link with the link itself."""
+    headers = client.head_object(container, name, query_string="symlink=get")
+    return {key: value for key, value in headers.items() if key not in OF_THE_ANSWER}
 
 
 @pytest.mark.parametrize("text", ["image", "./image", "../{container}/image", "{path}"])
@@ -138,6 +147,80 @@ def test_links_are_copied_by_cp_and_rsync(directory: Path, tmp_path: Path) -> No
         assert os.readlink(copy / "link") == "./image"
         assert (copy / "link").lstat().st_mtime == 1e9
         assert (copy / "link").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize("kind", ["ours", "theirs", "static", "dangling"])
+def test_what_is_changed_of_a_link_changes_neither_where_it_leads_nor_what_is_there(
+    client: Any, container: str, directory: Path, kind: str
+) -> None:
+    (directory / "image").write_bytes(b"bytes")
+    before = headers_of(client, container, "image")
+    match kind:
+        case "ours":
+            run("ln", "-s", "./image", directory / "link")
+        case "static":
+            headers = {
+                "X-Symlink-Target": f"{container}/image",
+                "X-Symlink-Target-Etag": before["etag"],
+            }
+            client.put_object(container, "link", b"", headers=headers)
+        case _:
+            put_link(client, container, "link", f"{container}/{TARGETS[kind]}")
+    link = headers_of(client, container, "link")
+    text = os.readlink(directory / "link")
+
+    run("touch", "-h", "-d", "@1000000000", directory / "link")
+    os.lchown(directory / "link", -1, 12345)
+    with pytest.raises(PermissionError):  # of Linux itself: a link has none of user.*
+        os.setxattr(directory / "link", "user.k", b"v", follow_symlinks=False)
+    settle(directory)
+    run("mv", directory / "link", directory / "moved")
+
+    moved = headers_of(client, container, "moved")
+    of_links = {key: value for key, value in link.items() if key.startswith("x-symlink")}
+    assert {key: moved.get(key) for key in of_links} == of_links
+    assert headers_of(client, container, "image") == before
+    status = (directory / "moved").lstat()
+    assert (status.st_mtime, status.st_gid) == (1_000_000_000, 12345)
+    assert os.readlink(directory / "moved") == text
+
+
+def test_what_is_changed_through_a_link_is_changed_of_the_image(
+    client: Any, container: str, directory: Path
+) -> None:
+    (directory / "image").write_bytes(b"bytes")
+    run("ln", "-s", "image", directory / "link")
+    before = headers_of(client, container, "link")
+
+    (directory / "link").chmod(0o640)
+    run("touch", "-d", "@1000000000", directory / "link")
+    run("setfattr", "-n", "user.k", "-v", "v", directory / "link")
+    settle(directory / "image")
+
+    headers = client.head_object(container, "image")
+    assert headers["x-object-meta-mode"] == "0640"
+    assert headers["x-object-meta-xattr-k"] == "v"
+    assert (directory / "image").stat().st_mtime == 1_000_000_000
+    assert headers_of(client, container, "link") == before
+
+
+def test_a_link_to_one_version_of_a_large_image_is_a_link_in_listings_too(
+    client: Any, container: str, directory: Path
+) -> None:
+    (directory / "image").write_bytes(LARGE)
+    manifest = client.get_object(container, "image", query_string="multipart-manifest=get")[0]
+    headers = {
+        "X-Symlink-Target": f"{container}/image",
+        "X-Symlink-Target-Etag": manifest["etag"],
+    }
+    client.put_object(container, "link", b"", headers=headers)
+
+    with os.scandir(directory) as entries:
+        kinds = {entry.name: entry.is_symlink() for entry in entries}
+
+    assert kinds == {"image": False, "link": True}
+    assert os.readlink(directory / "link") == "image"
+    assert (directory / "link").read_bytes() == LARGE
 
 
 def test_a_link_that_leads_out_of_what_is_mounted_leads_nowhere(

@@ -19,6 +19,7 @@ from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run, run_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.embedded_swift import FaultySwift
@@ -261,6 +262,66 @@ def test_unicode_and_odd_characters_survive(
         (mount.path / container / name).rename(mount.path / container / f"{name}2")
         (mount.path / container / f"{name}2").unlink()
     assert names_in(swift, f"{container}_segments") == []
+
+
+def test_a_name_that_is_not_utf_8_is_not_there_and_cannot_be_made(
+    mount: Mounted, container: str
+) -> None:
+    (mount.path / container / "x").write_bytes(b"x")
+    directory = os.fsencode(mount.path / container)
+    name, known = directory + b"/\xff\xfe", directory + b"/x"
+
+    looked_for = {
+        "stat": lambda: os.stat(name),
+        "open": lambda: os.open(name, os.O_RDONLY),
+        "unlink": lambda: os.unlink(name),
+        "rmdir": lambda: os.rmdir(name),
+        "rename it": lambda: os.rename(name, known),
+        "in the root": lambda: os.stat(os.fsencode(mount.path) + b"/\xff"),
+    }
+    made = {
+        "create": lambda: os.open(name, os.O_CREAT | os.O_WRONLY),
+        "mkdir": lambda: os.mkdir(name),
+        "symlink": lambda: os.symlink(b"x", name),
+        "rename to it": lambda: os.rename(known, name),
+        "a container": lambda: os.mkdir(os.fsencode(mount.path) + b"/\xff"),
+    }
+
+    assert {what: errno_of(call) for what, call in looked_for.items()} == dict.fromkeys(
+        looked_for, errno.ENOENT
+    )
+    assert {what: errno_of(call) for what, call in made.items()} == dict.fromkeys(
+        made, errno.EINVAL
+    )
+    assert os.listdir(mount.path / container) == ["x"]
+    assert run("find", directory.decode(), "-name", "x*") == f"{directory.decode()}/x\n"
+
+
+def errno_of(call: Callable[[], object]) -> int | None:
+    with pytest.raises(OSError) as caught:
+        call()
+    return caught.value.errno
+
+
+def test_a_marker_that_holds_bytes_counts_as_hidden_and_keeps_its_directory(
+    swift: FaultySwift, mount: Mounted, container: str
+) -> None:
+    with contextlib.closing(swift.connect()) as client:
+        client.put_object(container, "d/", b"bytes")
+        client.put_object(container, "e/", b"", content_type="application/directory")
+        client.put_object(container, "f", b"shadowed")
+        client.put_object(container, "f/inside", b"x")
+    hidden = {
+        name: os.getxattr(mount.path / container / name, "user.swift.hidden")
+        for name in ("d", "e", "f", "")
+    }
+    with pytest.raises(OSError) as caught:
+        (mount.path / container / "d").rmdir()
+
+    assert hidden == {"d": b"1", "e": b"0", "f": b"0", "": b"1"}
+    assert caught.value.errno == errno.ENOTEMPTY
+    (mount.path / container / "e").rmdir()
+    assert names_in(swift, container) == ["d/", "f", "f/inside"]
 
 
 def test_files_beside_containers_links_and_devices_are_refused(

@@ -231,9 +231,7 @@ def test_renames_that_make_no_sense(directory: Path, mount: Mounted) -> None:
     assert errno_of_rename(directory / ("n" * 255), longer) == errno.ENAMETOOLONG
     assert errno_of_rename(directory, directory.with_name("renamed")) == errno.EXDEV
     assert errno_of_rename(directory / "d", mount.path / "d") == errno.EXDEV
-    with pytest.raises(OSError) as caught:
-        os.rename(os.fsencode(directory / "file"), os.fsencode(directory) + b"/\xff")
-    assert caught.value.errno == errno.EINVAL
+    assert errno_of_rename(directory / "file", mount.path / "file") == errno.EPERM
     (directory / "d").rename(directory / "d")
     run("mv", "-T", directory / "d", directory / "empty")
     assert sorted(os.listdir(directory / "empty")) == ["sub"]
@@ -408,6 +406,20 @@ def test_a_container_is_moved_by_copying(
     assert not directory.exists()
     assert (renamed / "x").read_bytes() == PIECE * 30
     run("rm", "-r", renamed)
+
+
+def test_mv_of_an_image_to_beside_the_containers_is_refused_and_copies_nothing(
+    swift: FaultySwift, directory: Path, mount: Mounted
+) -> None:
+    (directory / "x").write_bytes(PIECE * 30)
+    swift.control.clear()
+
+    complaint = run_failing("mv", directory / "x", mount.path / "x")
+
+    assert complaint.count("\n") == 1
+    assert "Operation not permitted" in complaint
+    assert [r for r in swift.control.journal() if r.method in {"PUT", "COPY", "DELETE"}] == []
+    assert (directory / "x").read_bytes() == PIECE * 30
 
 
 def test_an_image_larger_than_swift_copies_is_copied_in_segments(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def test_of_plain_text_that_is_what_swifts_function_returns(header, text):
         ("p : u", "p : u"),
         ("*:*", "*:*"),
         (".r:**a", ".r:*a"),
+        (".r:bad::", ".r:bad::"),
+        ("a : b : c", "a : b : c"),
         ("Ä:*,é", "Ä:*,é"),
     ],
 )
