@@ -30,9 +30,7 @@ _SWIFT_CONF = Template("""\
 # Names on disk depend on it: a directory is readable with this value only.
 swift_hash_path_suffix = swiftimgfs-demo
 
-[storage-policy:0]
-name = Policy-0
-default = yes
+$policies
 
 [swift-constraints]
 $constraints
@@ -169,7 +167,11 @@ class Layout:
 
 def write_swift_conf(layout: Layout, options: SwiftOptions) -> None:
     """Write what Swift's modules read when they are imported."""
-    text = _SWIFT_CONF.substitute(constraints=_lines(options.constraints))
+    policies = "\n".join(
+        f"[storage-policy:{index}]\nname = {name}\ndefault = {'no' if index else 'yes'}"
+        for index, name in enumerate(options.policies)
+    )
+    text = _SWIFT_CONF.substitute(constraints=_lines(options.constraints), policies=policies)
     (layout.directory / "swift.conf").write_text(text, encoding="utf-8")
 
 

@@ -51,6 +51,7 @@ DEMO_USERS = (
     SwiftUser("demo", "reader", "reader"),
     SwiftUser("other", "other", "other", (".admin",)),
 )
+DEMO_POLICIES = ("Policy-0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class SwiftOptions:
             segment a second after the tenth.
         constraints: Of ``swift.conf``, such as ``max_file_size``; /info shows them.
         slo: Options of the slo filter, such as ``max_manifest_segments``.
+        policies: The storage policies, the default one first; all on the same disk.
         keystone: Adds a second proxy, over the same backends, that believes this Keystone.
         keystone_port: Of that second proxy; 0 takes a free one.
         wrap: ``module:callable``, each put around every proxy's WSGI application, the last
@@ -92,6 +94,7 @@ class SwiftOptions:
     rate_limit_segments: bool = False
     constraints: Mapping[str, str | int] = field(default_factory=dict)
     slo: Mapping[str, str | int] = field(default_factory=dict)
+    policies: tuple[str, ...] = DEMO_POLICIES
     keystone: KeystoneService | None = None
     keystone_port: int = 0
     wrap: tuple[str, ...] = ()
@@ -99,6 +102,8 @@ class SwiftOptions:
     def __post_init__(self) -> None:
         if not self.users:
             raise OptionsError("an embedded Swift needs at least one user")
+        if not self.policies:
+            raise OptionsError("an embedded Swift needs at least one storage policy")
 
 
 def format_arguments(options: SwiftOptions) -> list[str]:
@@ -109,6 +114,7 @@ def format_arguments(options: SwiftOptions) -> list[str]:
     arguments.append("--users=" + json.dumps([asdict(user) for user in options.users]))
     arguments += [f"--constraint={name}={value}" for name, value in options.constraints.items()]
     arguments += [f"--slo={name}={value}" for name, value in options.slo.items()]
+    arguments += [f"--policy={name}" for name in options.policies]
     arguments += [f"--wrap={name}" for name in options.wrap]
     if options.keystone is not None:
         arguments.append("--keystone=" + json.dumps(asdict(options.keystone)))
@@ -140,6 +146,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ServerArguments:
             rate_limit_segments=given.rate_limit_segments,
             constraints=dict(map(_parse_setting, given.constraint)),
             slo=dict(map(_parse_setting, given.slo)),
+            policies=tuple(given.policy) or DEMO_POLICIES,
             keystone=_parse_keystone(given.keystone) if given.keystone else None,
             keystone_port=given.keystone_port,
             wrap=tuple(given.wrap),
@@ -172,6 +179,13 @@ def _build_parser() -> argparse.ArgumentParser:
         parser.add_argument(
             name, action="append", default=[], metavar="NAME=VALUE", help=help_text
         )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a storage policy, the default one first (may be repeated)",
+    )
     parser.add_argument(
         "--keystone", metavar="FILE|JSON", help="adds a proxy that believes this Keystone"
     )

@@ -174,8 +174,11 @@ def start_servers(layout: Layout, chosen: SwiftOptions, listeners: Listeners) ->
         raise StartError(f"Swift has no constraint {', '.join(unknown)}")
     settings = configuration.backend_settings(layout)
     servers.disable_fsync()
-    for name in ("account", "container", "object"):
+    for name in ("account", "container"):
         servers.write_ring(layout.directory, name, _port_of(getattr(listeners, name)))
+    for index, _ in enumerate(chosen.policies):
+        name = f"object-{index}" if index else "object"
+        servers.write_ring(layout.directory, name, _port_of(listeners.object))
     in_memory = chosen.object_memory
     keeper = servers.memory_object_server if in_memory else servers.object_server
     servers.serve(servers.account_server(settings), listeners.account, settings)

@@ -403,6 +403,7 @@ class TestOptions:
             rate_limit_segments=True,
             constraints={"max_file_size": "5"},
             slo={"max_manifest_segments": "6"},
+            policies=("gold", "silver"),
             keystone=KeystoneService("http://k", "swift", "secret", "service"),
             keystone_port=2,
             wrap=("a:b", "c:d"),
@@ -421,3 +422,7 @@ class TestOptions:
     def test_there_is_always_a_user(self):
         with pytest.raises(OptionsError):
             SwiftOptions(users=())
+
+    def test_there_is_always_a_policy(self):
+        with pytest.raises(OptionsError):
+            SwiftOptions(policies=())
