@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swiftimgfs import errors
+from swiftimgfs.assembly import check_root, make_pool
 from swiftimgfs.commands.source import (
     EXIT_FAILED,
     SOURCE_HELP,
@@ -32,7 +33,6 @@ from swiftimgfs.commands.source import (
 )
 from swiftimgfs.config.load import StoreConfig, load_store_config
 from swiftimgfs.model.hidden import HiddenNames
-from swiftimgfs.mount import check_root, make_pool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.permissions import Permissions, find_permissions
 

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swiftimgfs import errors
+from swiftimgfs.assembly import make_pool
 from swiftimgfs.commands.source import (
     EXIT_FAILED,
     SOURCE_HELP,
@@ -29,7 +30,6 @@ from swiftimgfs.commands.source import (
     with_key,
 )
 from swiftimgfs.config.load import load_store_config, state_directory
-from swiftimgfs.mount import make_pool
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.orphans import by_upload, find_orphans

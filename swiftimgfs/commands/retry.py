@@ -18,6 +18,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.assembly import (
+    build_fetcher,
+    make_pool,
+    open_session,
+    recovery_of,
+    write_parts,
+)
 from swiftimgfs.commands.source import (
     EXIT_FAILED,
     add_option_arguments,
@@ -27,13 +34,6 @@ from swiftimgfs.commands.source import (
 )
 from swiftimgfs.config.load import load_config, state_directory
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
-from swiftimgfs.mount import (
-    build_fetcher,
-    make_pool,
-    open_session,
-    recovery_of,
-    write_parts,
-)
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.writing.journal import Journal, errno_name_of
 from swiftimgfs.writing.recovery import forget

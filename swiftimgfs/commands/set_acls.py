@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.assembly import check_root, make_pool
 from swiftimgfs.commands.source import (
     SOURCE_HELP,
     add_option_arguments,
@@ -23,7 +24,6 @@ from swiftimgfs.commands.source import (
 )
 from swiftimgfs.config.load import load_store_config
 from swiftimgfs.control.mounts import our_mounts, resolved
-from swiftimgfs.mount import check_root, make_pool
 from swiftimgfs.store.acls import AclHeader, Acls, parse_tenants, set_acls
 from swiftimgfs.store.container_acls import change_acls, read_acls
 from swiftimgfs.store.image_store import ImageStore

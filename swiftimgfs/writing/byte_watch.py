@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
+from swiftimgfs.writing import hooks
 from swiftimgfs.writing.digests import OrderedDigest, new_hashes, update
 from swiftimgfs.writing.signatures import ImageSignature, check
 
@@ -58,7 +59,7 @@ class WatchOptions:
     certificates: Path | None = None
 
 
-class ImageWatch:
+class ImageWatch(hooks.ByteWatch):
     """Watches one image, which begins with no bytes or is an older one that is changed."""
 
     def __init__(
@@ -185,7 +186,7 @@ class ImageWatch:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageWatches:
+class ImageWatches(hooks.WatchFactory):
     """Makes the watches of a mount."""
 
     options: WatchOptions

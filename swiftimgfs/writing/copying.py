@@ -74,10 +74,11 @@ async def _copied(parts: WriteParts, uploader: Uploader, info: ImageInfo) -> lis
         source = Segment(info.container, info.name, info.size, info.etag, start, end - start)
         container, name = await layout.place(start, number)
         async with parts.slots:
-            await uploader.announce(container, name, source.length)
+            await uploader.announce(container, name)
             etag = await parts.store.copy_object(
                 source, container, name, layout.segment_headers
             )
+        uploader.acknowledged(source.length)
         rows[start] = Segment(container, name, source.length, etag, 0, source.length)
 
     with errors.first_failure():

@@ -279,8 +279,9 @@ class GlanceFormat:
         return placed
 
     async def _copy(self, row: Segment, container: str, name: str) -> Segment:
-        await self._uploader.announce(container, name, row.length)
+        await self._uploader.announce(container, name)
         etag = await self._store.copy_object(row, container, name, self.segment_headers)
+        self._uploader.acknowledged(row.length)
         return Segment(container, name, row.length, etag, 0, row.length)
 
     # ── the listing, which is the image ────────────────────────────────────────────────

@@ -1,19 +1,21 @@
-"""What the writer calls on its way, and what is called when nobody is interested.
+"""What the writer calls on its way, so that it knows neither files nor digests nor Glance.
 
-Protocols, so that the writer knows neither the journal's files nor digests nor Glance:
 - `Journal` is told of every object before it is made, so that a crash leaves nothing that
   nobody knows of.
 - `ByteWatch` sees the bytes as they are written: digests, signatures.
 - `ImageFormat` is how a large image is stored: an SLO, or what Glance's driver writes.
 - `MemoryLender` is the read cache, which makes room for dirty bytes.
+
+The first two are classes that do nothing: they are called when nobody is interested, and who is
+derives from them. The others are protocols.
 """
 
 from __future__ import annotations
 
-import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from swiftimgfs.writing.upload_record import new_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,124 +32,54 @@ ObjectName = tuple[str, str]  # container, object
 STALE_METADATA = frozenset({"os-hash-algo", "os-hash-value", "md5", "verified", "allocated"})
 
 
-class JournalEntry(Protocol):
-    """One commit of one image, from its first segment to the end of what it replaced."""
+class JournalEntry:
+    """One commit of one image, from its first segment to the end of what it replaced.
+
+    This one notes nothing, and keeps nothing.
+    """
+
+    def __init__(self) -> None:
+        self._token = new_token()
 
     @property
     def token(self) -> str:
         """What tells it from every other, of all hosts and times."""
-        ...
+        return self._token
 
     async def place(self, container: str, prefix: str) -> None:
         """Note that all below a prefix will be of this entry; on disk when this returns."""
-        ...
 
-    async def uploading(self, container: str, name: str, size: int = 0) -> None:
+    async def uploading(self, container: str, name: str) -> None:
         """Note that an object is about to be made; on disk when this returns."""
-        ...
+
+    def sent(self, size: int) -> None:
+        """Note how many bytes of it Swift has acknowledged so far, for who looks."""
 
     async def claiming(self, container: str, name: str) -> None:
         """Note that an object is this entry's if its metadata has the token; on disk then."""
-        ...
 
     def renamed(self, container: str, name: str) -> None:
         """Note that the image will be committed under another name."""
-        ...
 
     async def abandoned(self) -> None:
         """Note that nothing of it will be committed, and nothing of it is left."""
-        ...
 
     async def dropped(self, objects: Sequence[ObjectName]) -> None:
         """Note that objects of before were deleted again."""
-        ...
 
     async def committing(
         self, etag: str, named: Sequence[ObjectName], replaced: Sequence[ObjectName]
     ) -> None:
         """Note that the image is about to get `etag`, to name some objects, and others no more."""
-        ...
 
     async def committed(self) -> None:
         """Note that Swift has acknowledged the image."""
-        ...
 
     async def delete_after(self, moment: float) -> None:
-        """Note until when what was replaced stays."""
-        ...
+        """Note until when what was replaced stays, in seconds since the epoch."""
 
     async def finished(self) -> None:
         """Note that nothing is left to do."""
-        ...
-
-    async def keep(
-        self,
-        recipe: Mapping[str, object],
-        spool: Path | None,
-        reason: str,
-        errno_name: str = "EIO",
-        *,
-        is_told: bool = True,
-    ) -> bool:
-        """Take over what could not be committed; return whether it was taken."""
-        ...
-
-
-class Journal(Protocol):
-    """What is being uploaded, on this host's disk."""
-
-    async def begin(self, container: str, name: str, base_etag: str | None) -> JournalEntry:
-        """Return an entry for a commit of an image."""
-        ...
-
-    async def removing(
-        self, container: str, name: str, parts: Sequence[ObjectName]
-    ) -> JournalEntry:
-        """Return an entry for an image that is about to go, and then what it names."""
-        ...
-
-    async def moving(self, source: ObjectName, target: ObjectName, etag: str) -> JournalEntry:
-        """Return an entry for a manifest that is about to get another name."""
-        ...
-
-
-class NoJournalEntry:
-    """Notes nothing."""
-
-    def __init__(self) -> None:
-        self.token = f"{time.time():.6f}-{secrets.token_hex(4)}"
-
-    async def place(self, container: str, prefix: str) -> None:
-        """Do nothing."""
-
-    async def uploading(self, container: str, name: str, size: int = 0) -> None:
-        """Do nothing."""
-
-    async def claiming(self, container: str, name: str) -> None:
-        """Do nothing."""
-
-    def renamed(self, container: str, name: str) -> None:
-        """Do nothing."""
-
-    async def abandoned(self) -> None:
-        """Do nothing."""
-
-    async def dropped(self, objects: Sequence[ObjectName]) -> None:
-        """Do nothing."""
-
-    async def committing(
-        self, etag: str, named: Sequence[ObjectName], replaced: Sequence[ObjectName]
-    ) -> None:
-        """Do nothing."""
-
-    async def committed(self) -> None:
-        """Do nothing."""
-
-    async def delete_after(self, moment: float) -> None:
-        """Do nothing."""
-
-    async def finished(self) -> None:
-        """Do nothing."""
 
     async def keep(
         self,
@@ -158,12 +90,12 @@ class NoJournalEntry:
         *,
         is_told: bool = True,  # noqa: ARG002
     ) -> bool:
-        """Take nothing over."""
+        """Take over what could not be committed; return whether it was taken."""
         return False
 
 
-class NoJournal:
-    """A journal without a disk."""
+class Journal:
+    """What is being uploaded, on this host's disk; this one is nowhere."""
 
     async def begin(
         self,
@@ -171,8 +103,8 @@ class NoJournal:
         name: str,  # noqa: ARG002
         base_etag: str | None,  # noqa: ARG002
     ) -> JournalEntry:
-        """Return an entry that notes nothing."""
-        return NoJournalEntry()
+        """Return an entry for a commit of an image."""
+        return JournalEntry()
 
     async def removing(
         self,
@@ -180,8 +112,8 @@ class NoJournal:
         name: str,  # noqa: ARG002
         parts: Sequence[ObjectName],  # noqa: ARG002
     ) -> JournalEntry:
-        """Return an entry that notes nothing."""
-        return NoJournalEntry()
+        """Return an entry for an image that is about to go, and then what it names."""
+        return JournalEntry()
 
     async def moving(
         self,
@@ -189,54 +121,24 @@ class NoJournal:
         target: ObjectName,  # noqa: ARG002
         etag: str,  # noqa: ARG002
     ) -> JournalEntry:
-        """Return an entry that notes nothing."""
-        return NoJournalEntry()
+        """Return an entry for a manifest that is about to get another name."""
+        return JournalEntry()
 
 
-class ByteWatch(Protocol):
-    """Sees what is written to one image, in the order in which it is written."""
+class ByteWatch:
+    """Sees what is written to one image, in the order in which it is written.
+
+    This one looks at nothing.
+    """
 
     def written(self, offset: int, data: bytes | memoryview) -> None:
         """Take note of bytes, which never change; cheap, and does not wait."""
-        ...
 
     def truncated(self, size: int) -> None:
         """Take note of another size; 0 starts anew."""
-        ...
 
     async def keep_up(self) -> None:
         """Return when not too much of it waits to be looked at."""
-        ...
-
-    async def finish(
-        self,
-        size: int,
-        metadata: Mapping[str, str],
-        read: Callable[[int, int], Awaitable[bytes | memoryview]],
-    ) -> dict[str, str]:
-        """Return metadata that tells of the image's bytes.
-
-        Raises:
-            SwiftImgFsError: These bytes must not be stored.
-        """
-        ...
-
-    def close(self) -> None:
-        """Forget what waits."""
-        ...
-
-
-class NoWatch:
-    """Looks at nothing."""
-
-    def written(self, offset: int, data: bytes | memoryview) -> None:
-        """Do nothing."""
-
-    def truncated(self, size: int) -> None:
-        """Do nothing."""
-
-    async def keep_up(self) -> None:
-        """Do nothing."""
 
     async def finish(
         self,
@@ -244,27 +146,23 @@ class NoWatch:
         metadata: Mapping[str, str],  # noqa: ARG002
         read: Callable[[int, int], Awaitable[bytes | memoryview]],  # noqa: ARG002
     ) -> dict[str, str]:
-        """Return nothing."""
+        """Return metadata that tells of the image's bytes.
+
+        Raises:
+            SwiftImgFsError: These bytes must not be stored.
+        """
         return {}
 
     def close(self) -> None:
-        """Do nothing."""
+        """Forget what waits."""
 
 
-class WatchFactory(Protocol):
-    """Makes a watch for each image that is written."""
-
-    def of(self, size_of_base: int, metadata: Mapping[str, str]) -> ByteWatch:
-        """Return the watch of an image that has `size_of_base` bytes as yet, and metadata."""
-        ...
-
-
-class NoWatches:
-    """Makes watches that look at nothing."""
+class WatchFactory:
+    """Makes a watch for each image that is written; these look at nothing."""
 
     def of(self, size_of_base: int, metadata: Mapping[str, str]) -> ByteWatch:  # noqa: ARG002
-        """Return one."""
-        return NoWatch()
+        """Return the watch of an image that has `size_of_base` bytes as yet, and metadata."""
+        return ByteWatch()
 
 
 @dataclass(frozen=True, slots=True)

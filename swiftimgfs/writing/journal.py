@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.writing import hooks
 from swiftimgfs.writing.state_directory import (
     SPOOL,
     adopt_spool,
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Journal:
+class Journal(hooks.Journal):
     """The entries of one mount."""
 
     def __init__(
@@ -108,7 +109,7 @@ class Journal:
         return self.resume(made[0], record)
 
 
-class JournalEntry:
+class JournalEntry(hooks.JournalEntry):
     """One commit of one image."""
 
     def __init__(
@@ -125,7 +126,6 @@ class JournalEntry:
         self._compute = compute
         self._path = path
         self._version = self._written = 0
-        self._sent = 0
         self._writing = trio.Lock()
 
     @property
@@ -138,14 +138,15 @@ class JournalEntry:
         if (container, prefix) not in self.record.places:
             await self._note(places=(*self.record.places, (container, prefix)))
 
-    async def uploading(self, container: str, name: str, size: int = 0) -> None:
+    async def uploading(self, container: str, name: str) -> None:
         """Note that an object is about to be stored, which no manifest names yet."""
-        self._sent += size
-        if size:
-            write_progress(self._path, self._sent)
         is_known = (container, name) in self.record.objects
         if not is_known and not self.record.is_placed(container, name):
             await self._note(objects=(*self.record.objects, (container, name)))
+
+    def sent(self, size: int) -> None:
+        """Note how many bytes of it Swift has acknowledged so far."""
+        write_progress(self._path, size)
 
     async def claiming(self, container: str, name: str) -> None:
         """Note that an object may be of this upload: if its metadata has the token."""

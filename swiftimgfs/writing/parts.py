@@ -9,7 +9,7 @@ import trio
 
 from swiftimgfs.writing.garbage import Garbage
 from swiftimgfs.writing.glance_format import GlanceFormat
-from swiftimgfs.writing.hooks import NoJournal, NoWatches
+from swiftimgfs.writing.hooks import Journal, WatchFactory
 from swiftimgfs.writing.options import LargeObject, WriteOptions
 from swiftimgfs.writing.slo_format import SloFormat
 from swiftimgfs.writing.uploader import Uploader
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.writing.budget import DirtyBudget
-    from swiftimgfs.writing.hooks import ImageFormat, Journal, WatchFactory
+    from swiftimgfs.writing.hooks import ImageFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class WriteParts:
     budget: DirtyBudget
     spool_directory: Path
     options: WriteOptions = field(default_factory=WriteOptions)
-    journal: Journal = field(default_factory=NoJournal)
-    watches: WatchFactory = field(default_factory=NoWatches)
+    journal: Journal = field(default_factory=Journal)
+    watches: WatchFactory = field(default_factory=WatchFactory)
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(8))
 
     @property

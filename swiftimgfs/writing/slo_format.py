@@ -114,13 +114,14 @@ class SloFormat:
             return rows
         container, prefix = await self._chosen_place()
         name = f"{prefix}copy"
-        await self._uploader.announce(container, name, own.size)
+        await self._uploader.announce(container, name)
         await self._store.copy_object(
             Segment(*image, own.size, own.etag, 0, own.size),
             container,
             name,
             self.segment_headers,
         )
+        self._uploader.acknowledged(own.size)
         return [
             Segment(container, name, row.size, row.etag, row.start, row.length)
             if isinstance(row, Segment) and (row.container, row.name) == image

@@ -79,11 +79,17 @@ class Uploader:
                 )
             return self._entry
 
-    async def announce(self, container: str, name: str, size: int = 0) -> None:
+    async def announce(self, container: str, name: str) -> None:
         """Note an object that is about to be made."""
         entry = await self.entry()
         self.pending[container, name] = None
-        await entry.uploading(container, name, size)
+        await entry.uploading(container, name)
+
+    def acknowledged(self, size: int) -> None:
+        """Note bytes of the image that Swift has now, sent or copied there."""
+        self.stored += size
+        if self._entry is not None:
+            self._entry.sent(self.stored)
 
     async def put(
         self,
@@ -95,9 +101,9 @@ class Uploader:
         """Store pieces of the image, which begin with `head`, as one object; return it."""
         container, name = place
         payload = payload_of(extents, head)
-        await self.announce(container, name, len(payload))
+        await self.announce(container, name)
         info = await self._store.put_object(container, name, payload, headers)
-        self.stored += len(payload)
+        self.acknowledged(len(payload))
         return Segment(container, name, len(payload), info.etag, 0, len(payload))
 
     def committed(

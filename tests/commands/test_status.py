@@ -56,7 +56,8 @@ def test_nothing(state, capsys) -> None:
 async def test_states(session, journal, status) -> None:
     uploading = await journal.begin("c", "a", None)
     await uploading.place("s", "p/")
-    await uploading.uploading("s", "p/1", 100)
+    await uploading.uploading("s", "p/1")
+    uploading.sent(100)
     committing = await journal.begin("c", "b", None)
     await committing.committing("etag", [], [])
     await journal.removing("c", "d", [("s", "x")])

@@ -13,7 +13,7 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
-from swiftimgfs.writing.hooks import NoJournalEntry
+from swiftimgfs.writing.hooks import Journal, JournalEntry
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.fault_control import Fault
 from tests.support.writers import (
@@ -364,7 +364,7 @@ async def test_bytes_of_a_base_that_is_gone_are_never_made_up(open_writer, clien
         await writer.commit()
 
 
-class KeepingEntry(NoJournalEntry):
+class KeepingEntry(JournalEntry):
     """Takes over what could not be committed."""
 
     def __init__(self) -> None:
@@ -377,7 +377,7 @@ class KeepingEntry(NoJournalEntry):
         return True
 
 
-class KeepingJournal:
+class KeepingJournal(Journal):
     """A journal of one entry."""
 
     def __init__(self) -> None:

@@ -75,18 +75,17 @@ class TestEntries:
         )
 
         await entry.place("s", "p/")
-        await entry.uploading("s", "p/1", 10)
-        await entry.uploading("s", "p/2", 10)
+        await entry.uploading("s", "p/1")
+        await entry.uploading("s", "p/2")
         assert writes == []
-        await entry.uploading("s", "q/3", 10)
+        await entry.uploading("s", "q/3")
         assert len(writes) == 1
 
     async def test_progress_can_be_seen(self, journal, state) -> None:
         entry = await journal.begin("c", "image", None)
-        await entry.place("s", "p/")
 
-        await entry.uploading("s", "p/1", 10)
-        await entry.uploading("s", "p/2", 15)
+        entry.sent(10)
+        entry.sent(25)
 
         assert uploads_in(state)[0].sent == 25
 
