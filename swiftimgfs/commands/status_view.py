@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swiftimgfs.commands.source import format_age, printable
+from swiftimgfs.commands.tables import FittingTable
 from swiftimgfs.commands.uploads import upload_table
 
 if TYPE_CHECKING:
@@ -203,17 +204,16 @@ def _moved(image: ImageActivity, before: ImageActivity | None) -> int:
 # ── what was refused ───────────────────────────────────────────────────────────────────
 
 
-def _refusal_table(report: Report) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("  REFUSED", "OPERATION", "IMAGE", "ERRNO", "HTTP", "TRANSACTION", "REASON"):
-        table.add_column(name, overflow="fold")
+def _refusal_table(report: Report) -> FittingTable:
+    names = ("  REFUSED", "OPERATION", "ERRNO", "HTTP", "IMAGE", "TRANSACTION", "REASON")
+    table = FittingTable(names, stacked=3)
     for row in report.refusals[-SHOWN_REFUSALS:]:
         cells = [
             f"  {format_age(time.time() - row.when)} ago",
             row.operation,
-            row.image.lstrip("/"),
             row.errno,
             str(row.status or ""),
+            row.image.lstrip("/"),
             row.transaction,
             row.reason,
         ]

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rich.filesize import decimal
-from rich.table import Table
 from rich.text import Text
 
 from swiftimgfs.commands.source import format_age, printable
+from swiftimgfs.commands.tables import FittingTable
 from swiftimgfs.writing.state_directory import Damaged
 from swiftimgfs.writing.upload_record import State
 
@@ -59,11 +59,10 @@ def upload_fields(upload: Found | Damaged) -> dict[str, object]:
     }
 
 
-def upload_table(uploads: Sequence[Found | Damaged]) -> Table:
+def upload_table(uploads: Sequence[Found | Damaged]) -> FittingTable:
     """Return uploads as a table."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("STATE", "AGE", "SENT", "SIZE", "IMAGE", "ID", "REASON"):
-        table.add_column(name, overflow="fold")
+    names = ("STATE", "AGE", "SENT", "SIZE", "IMAGE", "ID", "REASON")
+    table = FittingTable(names, stacked=3)
     for upload in uploads:
         state = state_of(upload)
         table.add_row(Text(state, style=STYLES.get(state, "")), *_cells(upload))
