@@ -4,7 +4,7 @@ It speaks mount(8)'s language (its flags, its words for options, its exit status
 `swiftimgfs mount` do the rest, in the background: it returns when the mount serves.
 
 Words that every filesystem is told are taken if they hold here anyway, or are for who reads
-fstab; one that promises what a mount of ours does not do is refused, not forgotten.
+fstab. They mean something else to `swiftimgfs mount -o`, `user` for one.
 
 Source: mount(8), "EXTERNAL HELPERS", "FILESYSTEM-INDEPENDENT MOUNT OPTIONS" and "EXIT
 STATUS"; fuse(8) for those of FUSE; systemd.mount(5) for `x-systemd.*`.
@@ -87,30 +87,6 @@ TAKEN: Final = frozenset(
     ]
 )
 TAKEN_BEGINNINGS: Final = ("x-", "X-", "user=", "comment=", "helper=", "uhelper=", "subtype=")
-REFUSED: Final = {
-    "sync": "an image would be stored anew at each write; close() and fsync() that return 0"
-    " mean stored already",
-    "remount": "unmount it and mount it again",
-    "bind": "bind a directory of a mount that is there",
-    "rbind": "bind a directory of a mount that is there",
-    "move": "unmount it and mount it elsewhere",
-    "allow_root": "root is let in by allow_other",
-    "auto_unmount": "a mount that died stays as a dead one, so that nobody takes an empty"
-    " directory for the store",
-    "suid": "nobody becomes another user by a file of a store: it is always nosuid",
-    "dev": "a store has no devices: it is always nodev",
-    "nonempty": "what is in the mount point would be hidden",
-    "nosymfollow": "symbolic links are followed",
-    "fsname": "the name of a mount is its SOURCE",
-    "max_read": "requests are as large as the kernel makes them",
-    "max_write": "requests are as large as the kernel makes them",
-    "blksize": "there is no block device",
-    "kernel_cache": "pages are kept for as long as the image is the same",
-    "auto_cache": "pages are kept for as long as the image is the same",
-    "direct_io": "pages are kept for as long as the image is the same",
-}
-# What mount(8) calls the reverse of an option of ours, and of the same name.
-REVERSED: Final = {"rw": "ro", "exec": "noexec"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -178,24 +154,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def own_options(words: Iterable[str], *, is_sloppy: bool = False) -> Iterator[str]:
-    r"""Yield what `swiftimgfs mount -o` takes, for the options of a line in fstab.
+    r"""Yield the options of a line in fstab that are for `swiftimgfs mount -o`.
 
     Args:
         words: One option each, a comma in one as `\,`.
         is_sloppy: Whether what nobody knows is left out, as mount(8)'s `-s` says.
-
-    Raises:
-        ConfigError: Something that no mount of ours does, or that nobody knows.
     """
     for word in words:
-        name, equals, _ = word.partition("=")
-        if name in REFUSED:
-            raise errors.ConfigError(f"option {name}: {REFUSED[name]}")
-        if name in REVERSED and not equals:
-            yield f"{REVERSED[name]}=false"
-        elif not (word in TAKEN or word.startswith(TAKEN_BEGINNINGS)) and (
-            not is_sloppy or _is_known(word)
-        ):
+        is_for_others = word in TAKEN or word.startswith(TAKEN_BEGINNINGS)
+        if not is_for_others and (not is_sloppy or _is_known(word)):
             yield word
 
 

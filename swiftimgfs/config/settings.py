@@ -13,6 +13,7 @@ from oslo_config import cfg, types
 from swiftimgfs import errors
 from swiftimgfs.config.files import check_names, given_in, parsed_files
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
+from swiftimgfs.config.mount_words import REFUSED, REVERSED
 from swiftimgfs.config.options import GROUP, OPTIONS, SHORT_NAMES
 
 if TYPE_CHECKING:
@@ -104,20 +105,30 @@ def _renamed(option: cfg.Opt, name: str) -> cfg.Opt:
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:
     r"""Return the values of `-o` arguments, each a comma-separated list (a comma itself: `\,`).
 
+    `rw` and `exec` are taken as mount(8) means them.
+
     Raises:
-        ConfigError: An unknown option, a value that it cannot have, or a secret.
+        ConfigError: An unknown option, a value that it cannot have, a secret, or what no mount
+            of ours does.
     """
     given: dict[str, Any] = {}
     for item in (item.strip() for text in texts for item in re.split(r"(?<!\\),", text)):
         if item:
             name, equals, text = item.replace("\\,", ",").partition("=")
-            option = _BY_NAME.get(SHORT_NAMES.get(name, name))
-            if option is None:
-                raise errors.ConfigError(
-                    f"unknown option {name!r} (see swiftimgfs mount --help)"
-                )
+            if name in REVERSED and not equals:
+                name, equals, text = REVERSED[name], "=", "false"
+            option = _option_of(name)
             given[option.name] = _parsed(option, name, text if equals else None)
     return given
+
+
+def _option_of(name: str) -> cfg.Opt:
+    option = _BY_NAME.get(SHORT_NAMES.get(name, name))
+    if option is not None:
+        return option
+    if name in REFUSED:
+        raise errors.ConfigError(f"option {name}: {REFUSED[name]}")
+    raise errors.ConfigError(f"unknown option {name!r} (see swiftimgfs mount --help)")
 
 
 def _parsed(option: cfg.Opt, name: str, text: str | None) -> Any:

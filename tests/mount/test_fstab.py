@@ -196,10 +196,6 @@ def test_a_mounted_line_cannot_be_remounted(fstab):
     assert "rw" in fstab.options()
 
 
-def test_the_last_of_two_contradicting_words_holds():
-    assert list(own_options(["ro", "rw", "exec"])) == ["ro", "ro=false", "noexec=false"]
-
-
 @pytest.mark.parametrize("arguments", [[], ["env:"], ["env:", "/mnt", "--no-such-flag"]])
 def test_a_wrong_call_is_exit_status_1(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

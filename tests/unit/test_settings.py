@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from swiftimgfs.config import settings as settings_module
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
 from swiftimgfs.config.load import load_config, load_store_config
+from swiftimgfs.config.mount_words import REFUSED
 from swiftimgfs.config.options import OPTIONS
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files, user_file
 from swiftimgfs.errors import ConfigError
@@ -333,6 +334,8 @@ def test_a_password_may_come_from_the_environment(monkeypatch, variable):
         ("admin_tenants=a:b", {"swift_store_admin_tenants": ["a", "b"]}),
         (r"swift_store_admin_tenants=a\,b", {"swift_store_admin_tenants": ["a", "b"]}),
         ("admin_tenants=", {"swift_store_admin_tenants": []}),
+        ("ro,rw", {"ro": False}),
+        ("noexec,exec,rw,ro", {"noexec": False, "ro": True}),
         ("umask=022,uid=0,gid=4294967294", {"umask": 0o22, "uid": 0, "gid": 2**32 - 2}),
         ("umask=0077", {"umask": 0o77}),
         ("attr_timeout=0,list_timeout=0.5", {"attr_timeout": 0.0, "list_timeout": 0.5}),
@@ -359,6 +362,10 @@ def test_no_secret_is_taken_from_the_command_line_or_repeated(name, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("rw=1", "unknown option 'rw' (see swiftimgfs mount --help)"),
+        ("ro,sync", f"option sync: {REFUSED['sync']}"),
+        ("allow_root", "option allow_root: root is let in by allow_other"),
+        ("max_read=4096", "option max_read: requests are as large as the kernel makes them"),
         ("regoin=a", "unknown option 'regoin' (see swiftimgfs mount --help)"),
         ("=", "unknown option '' (see swiftimgfs mount --help)"),
         ("RO", "unknown option 'RO' (see swiftimgfs mount --help)"),
