@@ -205,10 +205,9 @@ def state_directory(settings: Settings) -> Path:
     """Return where the journal of uploads is, and what waits for Swift.
 
     Raises:
-        ConfigError: There is no home directory to have it in.
+        ConfigError: There is no home directory to have it in, or `spool_dir` is relative.
     """
-    given = settings["spool_dir"]
-    return Path(given).absolute() if given else default_directory()
+    return _directory(settings, "spool_dir") or default_directory()
 
 
 def _arguments(
@@ -304,11 +303,30 @@ def _cacert(settings: Settings) -> str | None:
 
 def _cache_dir(settings: Settings, mountpoint: Path) -> Path | None:
     """Return where blocks are kept; not in the mount, which would wait for itself."""
-    if not settings["cache_dir"]:
-        return None
-    path = Path(settings["cache_dir"]).expanduser().absolute()
-    if path.is_relative_to(mountpoint):
+    path = _directory(settings, "cache_dir")
+    if path is not None and path.is_relative_to(mountpoint):
         raise errors.ConfigError(f"cache_dir={path} is in the mount itself")
+    return path
+
+
+def _directory(settings: Settings, name: str) -> Path | None:
+    """Return a directory of this host that an option names.
+
+    Raises:
+        ConfigError: It is relative: who starts from elsewhere, such as `swiftimgfs status`, the
+            next mount or a service, would have another one.
+    """
+    if not (text := settings[name]):
+        return None
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise errors.ConfigError(f"{name}={text}: no such home directory") from None
+    if not path.is_absolute():
+        raise errors.ConfigError(
+            f"{name}={text}: give its whole path, from / on: the next mount, and commands that"
+            " are started elsewhere, would take another directory"
+        )
     return path
 
 

@@ -71,8 +71,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "cache_dir",
-        help="Directory for blocks that were read: later mounts, and others of this host, find"
-        " them there.",
+        help="Directory for blocks that were read, its whole path: later mounts, and others of"
+        " this host, find them there.",
         sample_default="none",
     ),
     _option(
@@ -89,8 +89,8 @@ OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "spool_dir",
-        help="Directory of what waits for Swift, and of the journal of uploads; with XDG_STATE_HOME"
-        " set, the default is in there.",
+        help="Directory of what waits for Swift, and of the journal of uploads, its whole path;"
+        " with XDG_STATE_HOME set, the default is in there.",
         sample_default="~/.local/state/swiftimgfs, of root /var/lib/swiftimgfs",
     ),
     _option(

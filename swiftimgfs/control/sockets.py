@@ -14,7 +14,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from swiftimgfs.writing.state_directory import PRIVATE, check_private
+from swiftimgfs.private_directory import check_private
+from swiftimgfs.writing.state_directory import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def listen_at(path: Path) -> socket.socket:
         OSError: It cannot be made.
     """
     path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
-    check_private(path.parent)
+    check_private(path.parent, "spool_dir")
     listener = _new_socket()
     try:
         os.fchmod(listener.fileno(), 0o600)  # Linux makes the file with it

@@ -31,6 +31,7 @@ import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from swiftimgfs import errors
+from swiftimgfs.private_directory import check_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ class BlockFiles:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            self._check_directory(path)
+            check_private(path, "cache_dir", self._directory)
             self._ledger = self._open_ledger()
         except OSError as failure:
             self.close()
@@ -146,13 +147,6 @@ class BlockFiles:
             if fd >= 0:
                 os.close(fd)
         self._directory = self._ledger = -1
-
-    def _check_directory(self, path: Path) -> None:
-        status = os.fstat(self._directory)
-        if status.st_uid != self._uid:
-            raise errors.ConfigError(f"cache_dir={path} belongs to another user")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise errors.ConfigError(f"cache_dir={path} can be written by others: chmod 700")
 
     # --- without a lock -------------------------------------------------------------------
 

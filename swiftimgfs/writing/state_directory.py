@@ -22,12 +22,12 @@ import fcntl
 import logging
 import os
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
+from swiftimgfs.private_directory import check_private
 from swiftimgfs.writing.upload_record import (
     DamagedRecordError,
     Owner,
@@ -120,12 +120,12 @@ class StateDirectory:
         """Make it, for its owner alone.
 
         Raises:
-            ConfigError: It cannot be made, is somebody else's, or others can write in it.
+            ConfigError: It cannot be made, is somebody else's, or others can change or replace it.
         """
         try:
             for path in (self.path, self._mounts, self._kept):
                 path.mkdir(PRIVATE, parents=True, exist_ok=True)
-                check_private(path)
+                check_private(path, "spool_dir")
         except OSError as exc:
             raise errors.ConfigError(
                 f"spool_dir {self.path}: {exc.strerror}; give -o spool_dir=DIRECTORY, or -o ro"
@@ -363,19 +363,6 @@ def _directories(path: Path) -> Iterator[Path]:
         return
     for name in names:
         yield path / name
-
-
-def check_private(path: Path) -> None:
-    """Refuse a directory that others can write in.
-
-    Raises:
-        ConfigError: It is somebody else's, or not its owner's alone.
-    """
-    status = path.stat()
-    if status.st_uid != os.geteuid():
-        raise errors.ConfigError(f"spool_dir {path}: belongs to somebody else")
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise errors.ConfigError(f"spool_dir {path}: others can write in it (chmod go-w)")
 
 
 def _locked(descriptor: int, path: Path) -> bool:

@@ -287,7 +287,8 @@ def test_a_cache_that_goes_away_is_no_failure_of_the_reader(
     [
         ("mnt/cache", "is in the mount itself"),
         ("file", "cannot be used: not a directory"),
-        ("open", "can be written by others"),
+        ("open", "others can write in it"),
+        ("open/cache", "/open, and so put another directory in its place"),
     ],
 )
 def test_a_directory_that_cannot_be_used_is_refused_before_there_is_a_mount(
