@@ -6,23 +6,44 @@ import errno
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from swiftimgfs import errors
 from swiftimgfs.control.mounts import mount_at, resolved
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DEVICE: Final = Path("/dev/fuse")
 DEAD: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 
 def check_host() -> None:
     """Refuse to go on where FUSE is missing."""
-    if not os.path.exists("/dev/fuse"):  # noqa: PTH110  # no Path for one look
-        raise errors.MountError("no /dev/fuse here: load the fuse module, or allow the device")
+    check_device()
     if shutil.which("fusermount3") is None:
         raise errors.MountError("no fusermount3 on PATH: install the package fuse3")
+
+
+def check_device(device: Path = DEVICE) -> None:
+    """Refuse to go on where FUSE's device is missing, or may not be used.
+
+    A user who may not open it can still mount, if fusermount3 may, which is setuid root.
+
+    Raises:
+        MountError: It says what to do about it.
+    """
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        reason = "is not there: load the module (modprobe fuse), or give it to this container"
+    except PermissionError as exc:
+        if os.geteuid():
+            return
+        reason = f"may not be opened ({exc.strerror}): allow it to this container or service"
+    except OSError as exc:
+        reason = f"does not work ({exc.strerror}): load the module (modprobe fuse)"
+    else:
+        return
+    raise errors.MountError(f"{device} {reason}")
 
 
 def check_mountpoint(mountpoint: Path) -> None:

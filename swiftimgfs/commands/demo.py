@@ -88,11 +88,17 @@ def _interrupt_on_sigterm() -> None:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[str]:
+    """Give a directory; remove it afterwards, unless a Swift that did not start has its log there."""
     directory = tempfile.mkdtemp(prefix="swiftimgfs-demo-")
+    is_needed = False
     try:
         yield directory
+    except EmbeddedSwiftError:
+        is_needed = True
+        raise
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        if not is_needed:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextlib.contextmanager

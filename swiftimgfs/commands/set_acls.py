@@ -39,7 +39,7 @@ TARGET is a container: its directory in a mount, or a SOURCE with :CONTAINER.
 As with the driver, what is not named is taken away: who may read is set by --public or
 --read-tenants (neither: nobody but the account's own project), who may write by
 --write-tenants; swift_store_admin_tenants may always write. Segments of the container's images
-get the same. Without any option the ACLs are shown, and nothing is changed (--private takes
+get the same. A list that names nobody is refused. Without any option the ACLs are shown, and nothing is changed (--private takes
 all away).
 
 examples:
@@ -109,7 +109,21 @@ def _wanted(arguments: argparse.Namespace) -> Wanted | None:
         readers, writers = (parse_tenants(text) if text else () for text in given)
     except errors.InvalidRequestError as exc:
         raise errors.ConfigError(str(exc)) from None
+    _check_names_somebody(arguments, readers, writers)
     return Wanted(arguments.public, readers, writers)
+
+
+def _check_names_somebody(
+    arguments: argparse.Namespace, readers: tuple[str, ...], writers: tuple[str, ...]
+) -> None:
+    """Refuse a list of nobody: a variable that was not set must not close a container."""
+    if arguments.read_tenants is not None and not readers:
+        raise errors.ConfigError("--read-tenants names no project: --private lets nobody read")
+    if arguments.write_tenants is not None and not writers:
+        raise errors.ConfigError(
+            "--write-tenants names no project: without it none may write but"
+            " swift_store_admin_tenants"
+        )
 
 
 def _in_mount(target: str) -> Path | None:

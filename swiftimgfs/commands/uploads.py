@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from swiftimgfs.writing.state_directory import Found
 
 LEFT: Final = "left behind"  # by a mount that died
+RECOVERING: Final = "recovering"
 DELETING: Final = "deleting"
 DAMAGED: Final = "damaged"
 STYLES: Final = {State.FAILED.value: "bold red", LEFT: "yellow", DAMAGED: "bold red"}
@@ -36,7 +37,10 @@ def state_of(upload: Found | Damaged) -> str:
     state = upload.record.state
     if not upload.is_owned and not upload.record.is_kept:
         return LEFT
-    return DELETING if state is State.COMMITTED else state.value
+    if state is State.COMMITTED:
+        return DELETING
+    is_told = state is State.FAILED  # and waits for its owner's word, whoever is at work
+    return RECOVERING if upload.is_recovering and not is_told else state.value
 
 
 def upload_fields(upload: Found | Damaged) -> dict[str, object]:

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from swiftimgfs.demo.configuration import Layout
 from swiftimgfs.demo.options import SwiftOptions, format_arguments
 
 if TYPE_CHECKING:
@@ -142,13 +143,26 @@ class EmbeddedSwift:
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             if not selector.select(timeout):
-                raise EmbeddedSwiftError(f"no Swift after {timeout:g} s{_said_on(stderr)}")
+                raise EmbeddedSwiftError(
+                    f"no Swift after {timeout:g} s{_said_on(stderr)}; {self._last_in_log()}"
+                )
         # One short write by the child, hence never half a line.
         if not (line := stdout.readline()):
             status = self._process.wait()
-            raise EmbeddedSwiftError(f"ended with status {status}{_said_on(stderr)}")
+            raise EmbeddedSwiftError(
+                f"the one-node Swift ended with status {status}{_said_on(stderr)};"
+                f" {self._last_in_log()}"
+            )
         ready: dict[str, Any] = json.loads(line)
         return ready
+
+    def _last_in_log(self) -> str:
+        log = Layout(self.directory).log
+        try:
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            return f"its log, {log}, is not there yet"
+        return f"its log, {log}, ends: {next(filter(None, reversed(lines)), 'nothing in it')}"
 
 
 def _said_on(stderr: IO[bytes]) -> str:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from keystoneauth1.session import Session
+    from openstack.config import OpenStackConfig
     from openstack.config.cloud_region import CloudRegion
 
     from swiftimgfs.store.auth import EndpointOptions, Identity, TransportOptions
 
 FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
 OBJECT_STORE = "object-store"
+SHOWN_CLOUDS = 20
 # Somebody who has a password needs no token, and the password's plugin takes none.
 TOKEN_VARIABLES = ("OS_AUTH_TOKEN", "OS_TOKEN")
 
@@ -48,7 +50,7 @@ def region_of_cloud(
         # With the variables: one of them says where clouds.yaml is.
         config = openstack.config.OpenStackConfig(load_envvars=True, pw_func=_asked(key))
         if cloud not in config.get_cloud_names():
-            raise errors.ConfigError(f"no cloud {cloud[:80]!r} in clouds.yaml (and not env:)")
+            raise errors.ConfigError(f"no cloud {cloud[:80]!r}: {_looked_at(config)}")
         return config.get_one(cloud=cloud, **_named(region))
 
 
@@ -107,6 +109,20 @@ def of_region(
         ),
     )
     return identity, transport
+
+
+def _looked_at(config: OpenStackConfig) -> str:
+    """Return where clouds were looked for, and which there are."""
+    from openstack.config.loader import CONFIG_SEARCH_PATH  # noqa: PLC0415  -- late, see above
+
+    if config.config_filename is None:
+        places = ", ".join(dict.fromkeys(CONFIG_SEARCH_PATH))
+        return f"there is no clouds.yaml in {places}; {FILE_VARIABLE} can name one"
+    # The environment's variables are one, by a name that is no SOURCE.
+    names = [name for name in config.get_cloud_names() if name != "envvars"]
+    has = f"has {', '.join(map(str, names[:SHOWN_CLOUDS]))}" if names else "has none"
+    more = ", …" if len(names) > SHOWN_CLOUDS else ""
+    return f"{config.config_filename} {has}{more}"
 
 
 def _check_file() -> None:

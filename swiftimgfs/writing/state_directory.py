@@ -1,6 +1,7 @@
 """The state directory: what of this host's uploads must outlive the process that makes them.
 
     mounts/<session>/lock             locked (flock) by who is at work there while he lives
+    mounts/<session>/recovering       there when that is not the mount whose uploads they are
     mounts/<session>/<token>/journal  one upload
     mounts/<session>/<token>/spool    its bytes, once they are kept
     kept/<token>/…                    uploads that failed, waiting for `swiftimgfs retry`
@@ -18,7 +19,6 @@ Nothing here awaits, and all of it may block.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.private_directory import check_private
+from swiftimgfs.writing.locks import is_locked, took_lock
 from swiftimgfs.writing.upload_record import (
     DamagedRecordError,
     Owner,
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 SYSTEM_DIRECTORY: Final = Path("/var/lib/swiftimgfs")
 PRIVATE: Final = 0o700
 LOCK: Final = "lock"
+RECOVERING: Final = "recovering"
 KEPT: Final = "kept"
 JOURNAL: Final = "journal"
 SPOOL: Final = "spool"
@@ -69,13 +71,15 @@ class Found:
     Attributes:
         path: Its directory.
         is_owned: Whether somebody is at work on it.
-        sent: Bytes that were given to Swift so far.
+        is_recovering: Whether that is somebody else than the mount that began it.
+        sent: Bytes that Swift has acknowledged so far.
         noted: When the record was written.
     """
 
     path: Path
     record: UploadRecord
     is_owned: bool = False
+    is_recovering: bool = False
     sent: int = 0
     noted: float = 0.0
 
@@ -144,7 +148,7 @@ class StateDirectory:
                 path.mkdir(PRIVATE)
                 with contextlib.suppress(FileNotFoundError):  # tidied up before it was locked
                     descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-                    if _locked(descriptor, path / LOCK):
+                    if took_lock(descriptor, path / LOCK):
                         os.write(descriptor, format_owner(owner))
                         return Session(self, path, owner, descriptor)
         except OSError as exc:
@@ -171,11 +175,12 @@ class StateDirectory:
             with contextlib.suppress(OSError):
                 path.rmdir()  # whoever made it died before he locked it, or makes another
             return None
-        if not _locked(descriptor, path / LOCK):
+        if not took_lock(descriptor, path / LOCK):
             return None
         try:
             owner = parse_owner(_contents(descriptor))
             if owner.account == account:
+                (path / RECOVERING).touch(0o600)
                 return Session(self, path, owner, descriptor)
             if not any(_directories(path)):
                 Session(self, path, owner, descriptor).close()
@@ -193,9 +198,10 @@ class StateDirectory:
     def all_uploads(self) -> Iterator[Found | Damaged]:
         """Yield the uploads of this host, whoever owns them; locks nothing for long."""
         for session in _directories(self._mounts):
-            is_owned = _is_owned(session)
+            is_owned = is_locked(session / LOCK)
+            is_recovering = is_owned and (session / RECOVERING).exists()
             for path in _directories(session):
-                yield from _read_upload(path, is_owned=is_owned)
+                yield from _read_upload(path, is_owned=is_owned, is_recovering=is_recovering)
         yield from self.kept_uploads()
 
     def kept_uploads(self) -> Iterator[Found | Damaged]:
@@ -206,7 +212,7 @@ class StateDirectory:
     def left_uploads(self) -> Iterator[Found]:
         """Yield those whose bytes are here and whose owner died, while sending them mostly."""
         for session in _directories(self._mounts):
-            if not _is_owned(session):
+            if not is_locked(session / LOCK):
                 for path in _directories(session):
                     for found in _read_upload(path):
                         if isinstance(found, Found) and found.has_bytes:
@@ -336,7 +342,9 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read_upload(path: Path, *, is_owned: bool = False) -> Iterator[Found | Damaged]:
+def _read_upload(
+    path: Path, *, is_owned: bool = False, is_recovering: bool = False
+) -> Iterator[Found | Damaged]:
     try:
         noted = (path / JOURNAL).stat().st_mtime
         record = parse_record((path / JOURNAL).read_bytes())
@@ -345,7 +353,7 @@ def _read_upload(path: Path, *, is_owned: bool = False) -> Iterator[Found | Dama
     except (OSError, DamagedRecordError) as exc:
         yield Damaged(path, str(exc))
         return
-    yield Found(path, record, is_owned, _progress(path), noted)
+    yield Found(path, record, is_owned, is_recovering, _progress(path), noted)
 
 
 def _progress(path: Path) -> int:
@@ -363,33 +371,6 @@ def _directories(path: Path) -> Iterator[Path]:
         return
     for name in names:
         yield path / name
-
-
-def _locked(descriptor: int, path: Path) -> bool:
-    """Lock a file and return whether that is the one at `path`; else close it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return True
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return False
-
-
-def _is_owned(session: Path) -> bool:
-    try:
-        descriptor = os.open(session / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two who look do not take each other for the owner.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _contents(descriptor: int) -> bytes:

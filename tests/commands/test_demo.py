@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from swiftimgfs.commands.logs import OneLineFormatter
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from swiftimgfs.demo.swift_process import EmbeddedSwift, EmbeddedSwiftError
 
 
 @pytest.mark.mount
@@ -49,6 +48,39 @@ def test_the_demonstration_mounts_images_and_leaves_nothing(tmp_path: Path) -> N
     assert status == 0
     assert not os.path.ismount(mountpoint)
     assert os.listdir(mountpoint) == []
+
+
+def test_a_swift_that_does_not_start_in_time_leaves_its_log_and_says_where(
+    tmp_path: Path,
+) -> None:
+    """Started as people do, but for a patience that no Swift is quick enough for."""
+    program = (
+        "from swiftimgfs.demo.swift_process import EmbeddedSwift;"
+        "from swiftimgfs.cli import main;"
+        "EmbeddedSwift.__init__.__kwdefaults__['start_timeout'] = 0.001;"
+        f"raise SystemExit(main(['demo', {str(tmp_path / 'mnt')!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    log = re.fullmatch(r"swiftimgfs: no Swift after 0.001 s; its log, (\S+), .*\n", done.stderr)
+    assert log is not None, done.stderr
+    assert Path(log[1]).parent.is_dir()
+    assert Path(log[1]).is_relative_to(tmp_path)
+
+
+def test_the_last_line_of_its_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "swift.log").write_text("first words\nlast words\n")
+
+    with pytest.raises(EmbeddedSwiftError, match=r"swift\.log, ends: last words$"):
+        EmbeddedSwift(tmp_path, start_timeout=0.001)
 
 
 def test_a_name_with_a_line_break_is_one_line_of_the_log() -> None:

@@ -63,6 +63,18 @@ def test_all_that_the_driver_sets(command, target, swift, container) -> None:
     assert stored() == ("", "")
 
 
+@pytest.mark.parametrize("option", ["--read-tenants", "--write-tenants"])
+@pytest.mark.parametrize("nobody", ["", " , "])
+def test_a_list_of_nobody_neither_opens_nor_closes_a_container(
+    command, target, swift, container, option, nobody
+) -> None:
+    command(target, "--read-tenants", "a", "--write-tenants", "b")
+
+    assert f"{option} names no project" in command(target, option, nobody, status=2)
+
+    assert json.loads(command(target, "--json")) == {"read": "a:*", "write": "b:*"}
+
+
 def test_what_makes_no_sense(command, target, mount, tmp_path) -> None:
     assert "not a tenant's" in command(target, "--read-tenants", "a:b", status=2)
     command(target, "--public", "--private", status=2)

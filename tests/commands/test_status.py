@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from swiftimgfs.cli import main
 from swiftimgfs.commands.source import format_age
 from swiftimgfs.commands.status import _exit_status
 from swiftimgfs.commands.status_view import Seen
+from swiftimgfs.commands.uploads import upload_table
 from swiftimgfs.control.client import Asked
 from swiftimgfs.control.mounts import MountEntry
 from swiftimgfs.writing.journal import Journal
+from swiftimgfs.writing.state_directory import StateDirectory
 from tests.support.journals import compute, die, session_in
 
 if TYPE_CHECKING:
@@ -75,6 +79,31 @@ async def test_states(session, journal, status) -> None:
     assert {row["state"] for row in status()} == {"left behind"}
 
 
+async def test_what_another_mount_takes_over_is_recovering_until_that_dies_too(
+    state, session, journal, status
+) -> None:
+    await journal.begin("c", "a", None)
+    await journal.removing("c", "d", [("s", "x")])
+    interrupted = await journal.begin("c", "i", None)
+    await interrupted.keep({"size": 5}, None, "stopped", is_told=False)
+    die(session)
+
+    (taken,) = StateDirectory(state).take_over(session.owner.account)
+
+    rows = {row["image"]: row["state"] for row in status()}
+    assert rows == {"c/a": "recovering", "c/d": "deleting", "c/i": "recovering"}
+    die(taken)
+    assert {row["image"]: row["state"] for row in status()} == {
+        "c/a": "left behind",
+        "c/d": "left behind",
+        "c/i": "interrupted",
+    }
+    (again,) = StateDirectory(state).take_over(session.owner.account)
+    assert {row["state"] for row in status()} == {"recovering", "deleting"}
+    again.close()
+    assert "recovering" not in {row["state"] for row in status()}
+
+
 async def test_failures_and_damage_are_told_by_the_exit_status(
     session, journal, status, capsys
 ) -> None:
@@ -90,6 +119,27 @@ async def test_failures_and_damage_are_told_by_the_exit_status(
     assert "c/failed" in shown
     assert "ENOSPC: no room\\x1b[31m" in shown
     assert damaged.token in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 250])
+async def test_a_reason_is_read_by_the_word_however_narrow_the_terminal(
+    session, journal, state, width
+) -> None:
+    reason = "PUT c/failed: 507 Insufficient Storage: no room on the disks of the cluster"
+    failed = await journal.begin("c", "failed", "etag")
+    await failed.keep({"size": 5}, None, reason, "ENOSPC")
+    out = io.StringIO()
+
+    uploads = list(StateDirectory(state).all_uploads())
+    Console(file=out, width=width).print(upload_table(uploads))
+
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    row = lines[1:]
+    assert (len(row) == 1) == (width == 250)
+    assert any(line.endswith(failed.token) for line in map(str.rstrip, row)) or width == 250
+    words = " ".join(" ".join(row).split())
+    assert f"{failed.token} ENOSPC: {reason}" in words
 
 
 def test_ages() -> None:

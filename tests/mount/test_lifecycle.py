@@ -331,4 +331,32 @@ def test_without_dev_fuse_the_module_is_named(mountpoint: Path) -> None:
         timeout=60,
     )
 
-    refused(done, 1, "/dev/fuse")
+    refused(done, 1, "/dev/fuse is not there", "modprobe fuse")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount over a device")
+@pytest.mark.parametrize(
+    ("numbers", "flag", "words"),
+    [
+        # What a container's or a service's list of devices says, too.
+        ("10 229", "nodev", "/dev/fuse may not be opened (Permission denied): allow it"),
+        # The node is there, and in the kernel nobody: as without the module.
+        ("10 254", "dev", "/dev/fuse does not work (No such device): load the module"),
+    ],
+)
+def test_a_dev_fuse_that_cannot_be_opened_is_told_from_one_that_is_missing(
+    mountpoint: Path, numbers: str, flag: str, words: str
+) -> None:
+    program = f"{sys.executable} -m swiftimgfs mount env: {mountpoint}"
+    node = f"mkdir $0/node && mount -t tmpfs -o {flag} none $0/node && cd $0/node"
+    replace = f"mknod fuse c {numbers} && mount --bind fuse /dev/fuse && cd /"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"{node} && {replace} && exec {program}",
+         str(mountpoint.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+
+    refused(done, 1, words)

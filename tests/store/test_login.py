@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -292,11 +296,39 @@ clouds:
 
 def test_a_cloud_that_is_not_there_is_told(monkeypatch, tmp_path):
     file = tmp_path / "clouds.yaml"
-    file.write_text("clouds: {mine: {auth: {}}}")
+    file.write_text("clouds: {mine: {auth: {}}, other: {auth: {}}}")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
 
-    with pytest.raises(errors.ConfigError, match="no cloud 'nowhere'"):
+    with pytest.raises(
+        errors.ConfigError, match=f"no cloud 'nowhere': {file} has mine, other$"
+    ):
         identity_for(CloudLogin("nowhere"))
+    file.write_text("clouds: {}")
+    with pytest.raises(errors.ConfigError, match=f"no cloud 'nowhere': {file} has none$"):
+        identity_for(CloudLogin("nowhere"))
+
+
+def test_without_a_clouds_yaml_the_places_are_told_where_one_was_looked_for(tmp_path):
+    program = """
+from swiftimgfs.store.clouds import region_of_cloud
+region_of_cloud("nocloud")
+"""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    said = done.stderr.strip().splitlines()[-1]
+    assert "no cloud 'nocloud': there is no clouds.yaml in " in said
+    for place in (tmp_path, tmp_path / "config" / "openstack", "/etc/openstack"):
+        assert re.search(rf" {re.escape(str(place))}[,;]", said), said
+    assert "OS_CLIENT_CONFIG_FILE can name one" in said
 
 
 @pytest.mark.parametrize("text", [None, "hello", "[", "a: !!python/object:os.system x"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -89,6 +90,55 @@ def test_what_the_wheel_installs_runs(wheel: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert where.stdout.startswith(str(tmp_path)), "not the checkout's"
+
+
+def installed_documents(directory: Path) -> Path:
+    """Lay the documents out as dh_installdocs does by the list of the Debian package."""
+    listed = (ROOT / "contrib" / "debian" / "swiftimgfs.docs").read_text().split()
+    for name in listed:
+        path = ROOT / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, directory / path.name)
+    return directory
+
+
+def unpacked(sdist: Path, directory: Path) -> Path:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+    return directory / f"swiftimgfs-{VERSION}"
+
+
+@pytest.mark.parametrize("kind", ["deb", "sdist"])
+def test_links_between_documents_lead_somewhere(kind: str, sdist: Path, tmp_path: Path) -> None:
+    where = installed_documents(tmp_path) if kind == "deb" else unpacked(sdist, tmp_path)
+    pages = [*where.glob("*.md"), *where.glob("docs/*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+        if "://" not in link
+    ]
+
+    assert len(links) > 30
+    assert [f"{page.name}: {link}" for page, link in links if not leads(page, link)] == []
+
+
+def leads(page: Path, link: str) -> bool:
+    name, _, heading = link.partition("#")
+    target = page.parent / name if name else page
+    return target.is_file() and (not heading or heading in anchors(target))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_unit_names_a_document_that_the_package_installs(tmp_path: Path) -> None:
+    unit = (ROOT / "contrib" / "systemd" / "swiftimgfs@.service").read_text()
+    (name,) = re.findall(r"/usr/share/doc/swiftimgfs/([\w./]+\w)", unit)
+
+    assert "\n## systemd\n" in (installed_documents(tmp_path) / name).read_text()
 
 
 def test_the_version_is_told_in_one_place() -> None:
