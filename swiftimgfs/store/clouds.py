@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
 OBJECT_STORE = "object-store"
 SHOWN_CLOUDS = 20
+# What openstacksdk adds: of the variables, and when a file has none.
+MADE_UP_CLOUDS = ("envvars", "defaults")
 # Somebody who has a password needs no token, and the password's plugin takes none.
 TOKEN_VARIABLES = ("OS_AUTH_TOKEN", "OS_TOKEN")
 
@@ -118,8 +120,7 @@ def _looked_at(config: OpenStackConfig) -> str:
     if config.config_filename is None:
         places = ", ".join(dict.fromkeys(CONFIG_SEARCH_PATH))
         return f"there is no clouds.yaml in {places}; {FILE_VARIABLE} can name one"
-    # The environment's variables are one, by a name that is no SOURCE.
-    names = [name for name in config.get_cloud_names() if name != "envvars"]
+    names = [name for name in config.get_cloud_names() if name not in MADE_UP_CLOUDS]
     has = f"has {', '.join(map(str, names[:SHOWN_CLOUDS]))}" if names else "has none"
     more = ", …" if len(names) > SHOWN_CLOUDS else ""
     return f"{config.config_filename} {has}{more}"
