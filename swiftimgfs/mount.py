@@ -37,7 +37,7 @@ from swiftimgfs.mountpoint import check_host, check_mountpoint
 from swiftimgfs.notify import ServiceManager
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.visibility import facts_of, keep_log_current, let_look, measured
-from swiftimgfs.writing.allocator import give_back_when_idle, keep_freed_memory
+from swiftimgfs.writing.allocator import give_back_in_time, keep_freed_memory
 from swiftimgfs.writing.resumption import Resumption
 
 if TYPE_CHECKING:
@@ -183,7 +183,12 @@ def _start_housekeeping(parts: _Parts) -> None:
     parts.service.start_soon(_raise_read_ahead, parts.operations, parts.place)
     if parts.session is not None:
         keep_freed_memory(parts.config.writing.memory_limit)
-        parts.service.start_soon(give_back_when_idle, parts.writing.budget, parts.pool.compute)
+        parts.service.start_soon(
+            give_back_in_time,
+            parts.writing.budget,
+            parts.fetcher.cache.room,
+            parts.pool.compute,
+        )
     _spare_the_collector()
 
 

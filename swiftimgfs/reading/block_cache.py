@@ -223,6 +223,10 @@ class BlockCache:
         """Bytes of all buffers, of parts and spare ones."""
         return self._held
 
+    def room(self) -> int:
+        """Return how many bytes neither blocks nor writers have."""
+        return max(self.limit - self._held, 0)
+
     def snapshot(self) -> CacheSnapshot:
         """Return what it holds and how it was used."""
         return CacheSnapshot(self.limit, self._held, self._lent, self.hits, self.misses)

@@ -4,7 +4,8 @@ The only door to threads. A request blocks in a thread of its own with a connect
 own; trio waits for it. Retrying is done here and not in swiftclient, which sleeps in the
 thread where nothing can cancel it, and keeps per-request state in its Connection.
 
-Invariants: at most `size` connections are in use at once; a connection that was abandoned
+Invariants: at most `size` requests carry bytes of images at once, and `SPARE` connections
+more are in use at once; a connection that was abandoned
 in the middle of a request or a body is closed and never lent again; a refused token is
 renewed once for a request.
 """
@@ -16,7 +17,7 @@ import http
 import logging
 import os
 import threading
-from contextlib import suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import swiftclient
@@ -37,7 +38,7 @@ from swiftimgfs.store.traffic import Traffic
 from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from swiftimgfs.store.auth import Access, Identity, TransportOptions
     from swiftimgfs.store.traffic import Exchange
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DISK_READERS = 4
+# Connections for what carries no bytes of images: who looks at a name does not stand behind
+# transfers, which take all others for as long as a slow line needs.
+SPARE = 2
 
 
 class TokenRefusedError(errors.AccessDeniedError):
@@ -61,7 +65,7 @@ class TokenRefusedError(errors.AccessDeniedError):
 
 
 class ConnectionPool:
-    """Makes requests on behalf of one identity, `size` of them at once."""
+    """Makes requests on behalf of one identity, `size` that carry images at once."""
 
     def __init__(
         self,
@@ -75,8 +79,9 @@ class ConnectionPool:
         self.traffic: Final = Traffic()
         self._identity = identity
         self._transport = transport
-        self._slots = trio.Semaphore(size)
-        self._limiter = trio.CapacityLimiter(size)
+        self._slots = trio.Semaphore(size + SPARE)
+        self._transfers = trio.Semaphore(size)  # each takes a slot, too
+        self._limiter = trio.CapacityLimiter(size + SPARE)
         self._processors = trio.CapacityLimiter(os.cpu_count() or 1)
         self._disk_readers = trio.CapacityLimiter(DISK_READERS)
         self._disk_writers = trio.CapacityLimiter(1)
@@ -95,7 +100,7 @@ class ConnectionPool:
         Raises:
             SwiftImgFsError: What the last try failed with.
         """
-        async with self._slots:
+        async with self._turn(is_transfer=isinstance(request.body, Payload)):
             return await self._retrying(request, self._exchange)
 
     async def fetch(self, request: Request, expected: str, sink: Sink, patience: float) -> None:
@@ -115,7 +120,7 @@ class ConnectionPool:
             StalledError: Nothing came for too long.
             StoreUnavailableError: The connection broke; what arrived until then is good.
         """
-        async with self._slots:
+        async with self._turn(is_transfer=True):
             for attempt in range(1, self.retry.tries + 1):
                 try:
                     await self._try(request, expected, _Attempt(sink), patience)
@@ -125,6 +130,11 @@ class ConnectionPool:
                     log.info("token refused, asking for another request=%s", request)
                 else:
                     return
+
+    @asynccontextmanager
+    async def _turn(self, *, is_transfer: bool) -> AsyncIterator[None]:
+        async with self._transfers if is_transfer else nullcontext(), self._slots:
+            yield
 
     async def _try(
         self, request: Request, expected: str, attempt: _Attempt, patience: float

@@ -6,7 +6,9 @@ import errno
 import os
 import random
 import re
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 
 from tests.support.attributes import attribute
 from tests.support.fault_control import Fault
-from tests.support.mounts import Mounted, run
+from tests.support.mounts import Mounted, mounted, run
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from tests.support.embedded_swift import FaultySwift
@@ -95,6 +98,33 @@ def test_a_connection_that_breaks_is_resumed_at_the_next_byte(
     assert data == image.read_bytes()
     harmed = [r for r in swift.control.journal() if r.method == "GET" and r.harmed]
     assert len(harmed) == 2
+
+
+def test_names_are_looked_at_while_transfers_take_all_connections(
+    swift: FaultySwift, container: str, tmp_path: Path
+) -> None:
+    client = swift.connect()
+    for name in ("slow-1", "slow-2", "other"):
+        client.put_object(container, name, b"twenty bytes of text")
+    client.close()
+    options = "connections=2,attr_timeout=0,list_timeout=0,timeout=60"
+
+    with mounted(tmp_path, swift.swift.environ(), options) as running:
+        root = running.path / container
+        swift.control.inject(Fault(method="GET", target="slow", count=None, hold="before"))
+        readers = [
+            subprocess.Popen(["cat", root / name], stdout=subprocess.DEVNULL)
+            for name in ("slow-1", "slow-2")
+        ]
+        wait_for(lambda: sum(r.held for r in swift.control.journal()) == len(readers))
+
+        began = time.monotonic()
+        assert (root / "other").stat().st_size == 20
+        assert sorted(os.listdir(root)) == ["other", "slow-1", "slow-2"]
+        assert time.monotonic() - began < 20
+
+        swift.control.clear()
+        assert [reader.wait(60) for reader in readers] == [0, 0]
 
 
 def test_an_image_that_cannot_be_fetched_is_an_error_and_never_short(
