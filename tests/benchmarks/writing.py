@@ -69,12 +69,30 @@ def dd(image: Image, directory: Path) -> Written:
 
 def dd_at_once(image: Image, directory: Path) -> Written:
     """Write four images at once."""
-    targets = [directory / f"{image.name}.{number}" for number in range(WRITERS)]
-    finished = run_all(
-        [["dd", f"if={image.path}", f"of={path}", "bs=1M", "status=none"] for path in targets],
-        JOB_SECONDS,
-    )
+    finished = run_all(_writers(image, directory, "new"), JOB_SECONDS)
     return Written(image.size * WRITERS, max(one.seconds for one in finished))
+
+
+def store_some(image: Image, directory: Path) -> None:
+    """Store as many images for others to read."""
+    run_all(_writers(image, directory, "old"), JOB_SECONDS)
+
+
+def dd_beside_readers(image: Image, directory: Path) -> Written:
+    """Write four images at once while four others are read in order."""
+    readers = [
+        ["dd", f"if={directory}/{image.name}.old.{number}", "of=/dev/null", "bs=1M"]
+        for number in range(WRITERS)
+    ]
+    finished = run_all([*_writers(image, directory, "new"), *readers], JOB_SECONDS)
+    return Written(image.size * WRITERS * 2, max(one.seconds for one in finished))
+
+
+def _writers(image: Image, directory: Path, age: str) -> list[list[str]]:
+    return [
+        ["dd", f"if={image.path}", f"of={directory}/{image.name}.{age}.{number}", "bs=1M"]
+        for number in range(WRITERS)
+    ]
 
 
 def change_a_mebibyte(image: Image, directory: Path) -> Written:
@@ -156,6 +174,15 @@ WRITING_JOBS = (
     WritingJob("write-swallow", SWALLOW, PLAIN, dd, _ALL),
     WritingJob("four-writers", SWIFT, PLAIN, dd_at_once, (OURS, RCLONE), most_runs=1),
     WritingJob("four-writers-swallow", SWALLOW, PLAIN, dd_at_once, (OURS, RCLONE), most_runs=1),
+    WritingJob(
+        "readers-and-writers",
+        SWIFT,
+        PLAIN,
+        dd_beside_readers,
+        (OURS, RCLONE),
+        store_some,
+        most_runs=1,
+    ),
     WritingJob("edit", SWIFT, PLAIN, change_a_mebibyte, prepare=dd, check=has_changed_mebibyte),
     WritingJob("sparse", SWIFT, SPARSE, copy_sparse, check=is_same, most_runs=1),
     WritingJob("sparse-scattered", SWIFT, SCATTERED, copy_sparse, check=is_same, most_runs=1),
