@@ -71,17 +71,17 @@ class Resumption:
         was kept is what was sent.
         """
         base = await image_now(self.store.newest(), record.container, record.name)
-        if base is None or self._parts.options.last_writer_wins:
-            return base, None
+        stored = None
+        if record.attempts:  # also where the etag is that of before: of the same bytes
+            uploaded = frozenset(await uploaded_objects(self.store, record))
+            stored = Sight(base, uploaded).stored_attempt(record)
+        if base is None or stored is not None or self._parts.options.last_writer_wins:
+            return base, stored
         with _damage_told(record.image):
             is_the_same = base.info.etag == (record.recipe or {})["base_etag"]
-        if is_the_same:
-            return base, None
-        uploaded = frozenset(await uploaded_objects(self.store, record))
-        stored = Sight(base, uploaded).stored_attempt(record)
-        if stored is None:
+        if not is_the_same:
             raise errors.ImageChangedError(f"{record.image}: changed by somebody else since")
-        return base, stored
+        return base, None
 
     async def _left_over(
         self, record: UploadRecord, committed: Committed, stored: Attempt | None
