@@ -72,6 +72,7 @@ class OpenFiles:
         self._inodes = inodes
         self._fetcher = fetcher
         self._versions = Versions(store, directories, fetcher, writing, self.posts)
+        self.removed_open: Final = self._versions.removed_open
         self._handles: HandleTable[FileHandle] = HandleTable()
         self.followers = Followers(self._versions, writing)
         self.removals: Final = Removals(store, self._versions, writing)
@@ -116,7 +117,7 @@ class OpenFiles:
     def create(self, inode: Inode, flags: int, changes: AttributeChanges) -> Opened:
         """Open an image that is not in Swift yet; its first commit makes it."""
         # Of that name there may be an image that was removed, but is still being read.
-        image = self._versions.start_version(inode, self._versions.removed_open.get(inode.path))
+        image = self._versions.start_version(inode, self.removed_open.at(inode.path))
         if not self._versions.is_as_glance:
             self._versions.apply(image, changes)
         access = flags & os.O_ACCMODE

@@ -36,7 +36,7 @@ class Removals:
         current = self._versions.current.get(inode)
         if info.manifest is None and current is not None and current.stored is not None:
             current.is_removed = True
-            self._versions.removed_open[inode.path] = current
+            self._versions.removed_open.add(current)
             return
         async with self.removing(image) as entry:
             await self._store.delete_object(info.container, info.name)

@@ -154,7 +154,11 @@ class Tree:
         target = await self._link_target(parent, os.fsdecode(text))
         link = LinkTarget(target.container, target.name)
         kept = headers_of(links.kept_text(text))
-        info = await self._store.put_link(path.container, path.name, link, kept, is_new=True)
+        async with self._files.removed_open.holding(path):
+            is_new = self._files.removed_open.at(path) is None
+            info = await self._store.put_link(
+                path.container, path.name, link, kept, is_new=is_new
+            )
         self._directories.changes.stored(path, info)
         return await self.lookup(parent_number, name)
 

@@ -7,7 +7,6 @@ everybody else after the commit.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.handles import OpenImage
+from swiftimgfs.model.removed_open import RemovedOpen
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store.metadata import carried_by_bytes, changes_of, headers_of, merged
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
@@ -27,7 +27,6 @@ from swiftimgfs.writing.writer import ImageWriter
 if TYPE_CHECKING:
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode
-    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.model.posts import Posts
     from swiftimgfs.reading.fetcher import Fetcher
     from swiftimgfs.store.image_store import ImageStore, StoredImage
@@ -46,7 +45,7 @@ class Versions:
 
     Attributes:
         current: The one that an open gets, of each inode that is open.
-        removed_open: Plain images that were removed, and are open still: by what was their name.
+        removed_open: Plain ones whose name was removed.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Versions:
         posts: Posts,
     ) -> None:
         self.current: Final[dict[Inode, OpenImage]] = {}
-        self.removed_open: Final[dict[StorePath, OpenImage]] = {}
+        self.removed_open: Final = RemovedOpen(store)
         self._store = store
         self._directories = directories
         self._fetcher = fetcher
@@ -210,7 +209,7 @@ class Versions:
         is_kept = not self.is_as_glance or "mtime" in image.inode.metadata
         if image.written_ns is not None and is_kept and image.writer.is_dirty:
             self.apply(image, AttributeChanges(mtime_ns=image.written_ns))
-        async with self._posts.held(image.inode):
+        async with self._posts.held(image.inode), self.removed_open.holding(image.inode.path):
             committed = await image.writer.commit()
         if committed is None:
             return
@@ -252,20 +251,9 @@ class Versions:
             image.writer = None
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
             if image.is_removed:
-                await self._delete_unless_replaced(image)
+                await self.removed_open.delete(image)
             for objects, entry in image.doomed:
                 await self._writing.garbage.discard(objects, entry)
-
-    async def _delete_unless_replaced(self, image: OpenImage) -> None:
-        """Delete a plain image that was removed while it was open, and has no successor."""
-        assert image.stored is not None  # noqa: S101  # only such an image is kept
-        info, path = image.stored.info, image.inode.path
-        if self.removed_open.get(path) is image:
-            del self.removed_open[path]
-        with contextlib.suppress(errors.NotFoundError):
-            now = await self._store.head_image(info.container, info.name)
-            if now.etag == info.etag and now.last_modified_ns == info.last_modified_ns:
-                await self._store.delete_object(info.container, info.name)
 
 
 def check_current(image: OpenImage) -> None:

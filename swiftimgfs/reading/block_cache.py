@@ -62,6 +62,7 @@ class Part:
 
     __slots__ = (
         "_arrivals",
+        "_queueing",
         "_token",
         "_waiting",
         "_wanted",
@@ -90,6 +91,7 @@ class Part:
         self.pins = 0
         self._token = trio.lowlevel.current_trio_token()
         self._arrivals = trio.lowlevel.ParkingLot()
+        self._queueing: trio.CancelScope | None = None
         self._waiting = 0
         self._wanted = NEVER
 
@@ -127,6 +129,13 @@ class Part:
 
     # ── in the loop ────────────────────────────────────────────────────────────────────
 
+    def queueing(self) -> trio.CancelScope:
+        """Return a scope for who waits for his turn to fill it; cancelled once it is waited for."""
+        self._queueing = trio.CancelScope()
+        if self._waiting:
+            self._queueing.cancel()
+        return self._queueing
+
     def abandon(self) -> None:
         """Say that a thread was given up that may still write into the buffer."""
         self.is_recyclable = False
@@ -159,6 +168,8 @@ class Part:
             SwiftImgFsError: What filling it failed with.
         """
         self._waiting += 1
+        if self._queueing is not None:
+            self._queueing.cancel()
         try:
             while not self.has(end):
                 if self.failure is not None:

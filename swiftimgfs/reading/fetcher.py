@@ -6,6 +6,7 @@ is handed to the part, and so to who waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,7 +17,7 @@ from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, key_of
 from swiftimgfs.reading.chunks import fetch_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from swiftimgfs.layout import Stored
     from swiftimgfs.reading.block_cache import BlockCache, Part
@@ -110,10 +111,7 @@ class Fetcher:
 
     async def _fill(self, source: Stored, part: Part, is_ahead: bool) -> None:  # noqa: FBT001  # start_soon takes no keywords
         try:
-            if is_ahead:
-                async with self._background:
-                    await fetch_whole(self._store, source, part, self._retry)
-            else:
+            async with self._turn(part) if is_ahead else contextlib.nullcontext():
                 await fetch_whole(self._store, source, part, self._retry)
         except errors.SwiftImgFsError as failure:
             where = f"{source.container}/{source.object}"
@@ -124,6 +122,19 @@ class Fetcher:
         else:
             part.wake()
             await self.verifier.passed(source, part)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, part: Part) -> AsyncIterator[None]:
+        """Have one of the connections for what is read ahead, or any once somebody waits."""
+        has_turn = False
+        with part.queueing():
+            await self._background.acquire()
+            has_turn = True
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._background.release()
 
 
 def _clipped(first: int, blocks: int, object_size: int) -> tuple[int, int]:

@@ -530,3 +530,19 @@ async def test_nothing_is_fetched_ahead_when_memory_is_short(autojump_clock):
 
     assert len(store.gets) == 5
     assert store.fetched == 5 * BLOCK_SIZE
+
+
+def test_who_waits_for_a_byte_does_not_stand_behind_what_is_read_ahead():
+    """Also when that byte is of what is to be read ahead: as the first of each image is."""
+    many = [object_of(f"small{number}", 10, etag=f"v{number}") for number in range(8)]
+    store = FakeRangeStore(*many, latency=5)
+
+    async def main():
+        async with reading_from(store) as reading, trio.open_nursery() as nursery:
+            begin = trio.current_time()
+            for item in many:
+                reads = Reads(reading, layout_of(item))
+                nursery.start_soon(reads.read, 0, 10)
+        assert trio.current_time() - begin == 5
+
+    on_a_mock_clock(main)
