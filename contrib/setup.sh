@@ -89,7 +89,9 @@ check_test_packages() {
   local -a missing=()
   have fio || missing+=(fio)
   have gio || missing+=(libglib2.0-bin)
-  have systemd-analyze || missing+=(systemd) # to look at units: nothing of it is started
+  have systemd-analyze || missing+=(systemd) # looks at units, and runs them on a host of its own
+  have jq || missing+=(jq)
+  have curl || missing+=(curl)
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +33,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceHost]:
     with service_host(tmp_path_factory.mktemp("host")) as running:
         service = (UNITS / "swiftimgfs@.service").read_text(encoding="utf-8")
         running.write("/etc/systemd/system/swiftimgfs@.service", service, 0o644)
+        running.run("ln", "-s", Path(sys.executable).with_name("swiftimgfs"), "/usr/bin/")
         running.run("mkdir", PLACE)
         yield running
 

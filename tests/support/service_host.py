@@ -1,7 +1,7 @@
 """A host of its own, whose first process is the real systemd, in namespaces of this one.
 
-Its root is a file system in memory with /usr, Python and this checkout in it, read-only, and
-the old one is not to be reached any more: units that tidy up a host when it boots would tidy
+Its root is a file system in memory with /usr, Python and this checkout in it, read-only but for
+the directories of programs, and the old one is not to be reached any more: units that tidy up a host when it boots would tidy
 up this one. Of systemd's units there are only targets and the journal, so that nothing of that
 kind is even started. Network and kernel are this host's; mounts, processes and control groups are not, and
 all of them end with the first process.
@@ -28,29 +28,44 @@ CGROUPS = Path("/sys/fs/cgroup")
 # What systemd makes groups in, where each has a hierarchy of its own; "" is the unified one.
 CONTROLLERS = {"", "name=systemd", "cpu", "cpuacct", "blkio", "memory", "devices", "pids"}
 NAMESPACES = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup")
+ENVIRON = {
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/sbin:/usr/bin",
+    "SYSTEMD_PAGER": "",
+}
 BOOT_SECONDS = 60
 
 BUILD = r"""
 set -eu
-root=$1 program=$2
-shift 2
+root=$1
+shift
+# Makes a directory of programs, which more can be put into: links to those that are there.
+mirror() {
+    mkdir -p ".host/$1" "usr/$1"
+    mount --bind -o ro "/usr/$1" ".host/$1"
+    (cd "usr/$1" && ln -s "$2.host/$1/"* .)
+}
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 root "$root"
 cd "$root"
-mkdir -p .bin .old dev etc mnt proc root run sys tmp usr/bin var/lib
-for path in /usr/*/; do
-    [ "$path" = /usr/bin/ ] || { mkdir -p ".$path"; mount --bind -o ro "$path" ".$path"; }
+mkdir -p .old dev etc mnt opt proc root run sys tmp var/cache var/lib var/log
+for path in /usr/*/ /usr/local/*/; do
+    case $path in
+    /usr/bin/ | /usr/sbin/ | /usr/local/ | /usr/local/bin/) ;;
+    *) mkdir -p ".$path"; mount --bind -o ro "$path" ".$path" ;;
+    esac
 done
-mount --bind -o ro /usr/bin .bin
-(cd usr/bin && ln -s ../../.bin/* .)
-ln -sf "$program" usr/bin/swiftimgfs
+mirror bin ../../
+mirror sbin ../../
+mirror local/bin ../../../
 for name in bin sbin lib lib64; do ln -s "usr/$name" "$name"; done
 for path; do mkdir -p ".$path"; mount --bind -o ro "$path" ".$path"; done
 
 for name in passwd group nsswitch.conf hosts ssl ld.so.cache fuse.conf; do
     [ ! -e "/etc/$name" ] || cp -rL "/etc/$name" etc/
 done
-mkdir -p etc/swiftimgfs etc/systemd/system
+mkdir -p etc/openstack etc/swiftimgfs etc/systemd/system etc/tmpfiles.d etc/udev/rules.d
 units=/usr/lib/systemd/system
 cp $units/*.target $units/systemd-journald* etc/systemd/system/
 mkdir etc/systemd/system/sockets.target.wants
@@ -111,13 +126,13 @@ class ServiceHost:
         raise AssertionError(f"systemd does not run: {status=} {said}")
 
     def call(
-        self, *arguments: object, seconds: float = 120
+        self, *arguments: object, seconds: float = 120, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there; what it prints, its complaints too, is in `stdout`."""
         enter = ["nsenter", f"--target={self._first}", "--mount", "--pid", "--cgroup", "--uts"]
         return subprocess.run(
-            [*enter, "--ipc", "--wd=/", *map(str, arguments)],
-            env={"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""},
+            [*enter, "--ipc", *map(str, arguments)],
+            env={**ENVIRON, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -152,12 +167,11 @@ def service_host(directory: Path) -> Iterator[ServiceHost]:
     root = directory / "root"
     root.mkdir()
     groups = _make_groups(f"swiftimgfs-{os.getpid()}-{time.monotonic_ns()}")
-    program = Path(sys.executable).with_name("swiftimgfs")
     prefixes = {CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)}
     binds = [path for path in sorted(prefixes) if not path.is_relative_to("/usr")]
     join = 'for group; do case $group in --) break;; esac; echo $$ >"$group/cgroup.procs"; done'
     command = ["unshare", "--kill-child", *NAMESPACES, "sh", "-c", BUILD, "sh"]
-    command += [str(root), str(program), *map(str, binds)]
+    command += [str(root), *map(str, binds)]
     into = f'{join}; while [ "$1" != -- ]; do shift; done; shift; exec "$@"'
     holder = subprocess.Popen(
         ["sh", "-ec", into, "sh", *map(str, groups), "--", *command], stdin=subprocess.DEVNULL
