@@ -1,6 +1,7 @@
 """What this mount did to the store, and learnt of it: noted wherever somebody would look.
 
-`details` has what an image is, `overlay` what no listing shows yet, `listings` what is listed.
+`details` has what an image is, `markers` the same of a directory, `overlay` what no listing
+shows yet, `listings` what is listed.
 Nothing here awaits.
 """
 
@@ -13,9 +14,9 @@ from swiftimgfs.model.entries import Entry, file_entry
 from swiftimgfs.model.inodes import Kind
 
 if TYPE_CHECKING:
-    from swiftimgfs.model.containers import Containers
     from swiftimgfs.model.details import ImageDetails
     from swiftimgfs.model.listings import Listings
+    from swiftimgfs.model.markers import Markers
     from swiftimgfs.model.overlay import Overlay
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.model.segments import Parts
@@ -31,12 +32,12 @@ class Changes:
         details: ImageDetails,
         overlay: Overlay,
         listings: Listings,
-        containers: Containers,
+        markers: Markers,
     ) -> None:
         self._details = details
         self._overlay = overlay
         self._listings = listings
-        self._containers = containers
+        self._markers = markers
 
     def note_resolved(self, image: StoredImage) -> None:
         """Take note of what an image is made of, when somebody had to learn it."""
@@ -78,26 +79,30 @@ class Changes:
 
     def made_directory(self, path: StorePath) -> None:
         """Note that we made a directory."""
+        self._markers.forget(path)
         self._overlay.made_directory(path)
         entry = Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns())
         self._listings.set_entry(path, entry)
 
     def removed_directory(self, path: StorePath) -> None:
         """Note that we removed a directory; the one that it was alone in stays, as above."""
+        self._markers.forget(path)
         self._overlay.removed_directory(path)
         if path.parent.name:
             self._overlay.made_directory(path.parent)
         self._listings.forget(path)
         self._listings.forget(path.parent)  # an image that it shadowed shows again
 
-    def changed_container(self, path: StorePath) -> None:
-        """Note that we changed the metadata of a container."""
-        self._containers.changed(path.container)
+    def changed_directory(self, path: StorePath) -> None:
+        """Note that we changed what is stored with a directory or a container."""
+        self._markers.forget(path)
 
     def moved_directory(self, source: StorePath, target: StorePath) -> None:
         """Note that a directory, with all that is in it, has another name."""
         self._listings.forget_in(source)
         self._listings.forget_in(target)
+        self._markers.forget_in(source)
+        self._markers.forget_in(target)
         self._overlay.move_directories(source, target)
         self.removed_directory(source)
         self.made_directory(target)

@@ -39,8 +39,6 @@ class Containers:
     def __init__(self, store: ImageStore) -> None:
         self._store = store
         self._verdicts: dict[str, _Verdict] = {}
-        # As asked by HEAD; None when it has changed since.
-        self._asked: dict[str, Entry | None] = {}
 
     async def listed(self, *, hides: bool) -> tuple[list[Entry], int]:
         """Return the containers, and how many have names that POSIX cannot hold.
@@ -56,29 +54,6 @@ class Containers:
             if is_representable(row.name)
         ]
         return entries, len(shown) - len(entries)
-
-    async def entry(self, name: str) -> Entry:
-        """Return what a container is now.
-
-        Raises:
-            NotFoundError: There is none.
-        """
-        try:
-            info = await self._store.head_container(name)
-        except errors.NotFoundError:
-            self._asked.pop(name, None)
-            raise
-        entry = Entry(name, Kind.DIRECTORY, None, info.mtime_ns, info.metadata)
-        self._asked[name] = entry
-        return entry
-
-    def as_listed(self, listed: Entry) -> Entry | None:
-        """Return a listed container with what was asked of it; None if that has changed."""
-        return self._asked.get(listed.component, listed)
-
-    def changed(self, name: str) -> None:
-        """Note that this mount changed a container."""
-        self._asked[name] = None
 
     async def _segment_containers(self, rows: list[ContainerRow]) -> set[str]:
         """Return which containers hold the segments of the container they are named after.

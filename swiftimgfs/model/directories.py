@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,12 +20,14 @@ from swiftimgfs import errors
 from swiftimgfs.model.changes import Changes
 from swiftimgfs.model.containers import Containers
 from swiftimgfs.model.details import ExactTimes, ImageDetails
-from swiftimgfs.model.entries import file_entry, images_of
+from swiftimgfs.model.entries import directories_of, file_entry, images_of
 from swiftimgfs.model.inodes import Kind
-from swiftimgfs.model.listings import ROOT, Listings
+from swiftimgfs.model.listings import Listings
 from swiftimgfs.model.manifests import Manifests
+from swiftimgfs.model.markers import Markers
 from swiftimgfs.model.overlay import Overlay
 from swiftimgfs.model.paths import StorePath
+from swiftimgfs.model.refreshing import Refreshing
 from swiftimgfs.model.segments import SegmentRegistry
 from swiftimgfs.model.walks import Bursts, WalkAhead
 from swiftimgfs.store.naming import glance_image_claiming
@@ -64,6 +67,7 @@ class Directories:
 
     Attributes:
         changes: Where what this mount does is noted.
+        refreshing: Has what other hosts did be seen now.
     """
 
     def __init__(
@@ -82,6 +86,9 @@ class Directories:
         )
         self._overlay = Overlay()
         self._containers = Containers(store)
+        self._markers = Markers(
+            store, attr_timeout=options.attr_timeout, list_timeout=options.list_timeout
+        )
         self._manifests = Manifests(store, self._details)
         self._listings = Listings(
             store,
@@ -95,7 +102,10 @@ class Directories:
             started_ns=time.time_ns(),
         )
         self.changes: Final = Changes(
-            self._details, self._overlay, self._listings, self._containers
+            self._details, self._overlay, self._listings, self._markers
+        )
+        self.refreshing: Final = Refreshing(
+            store, self._details, self._overlay, self._listings, self._markers
         )
         self._bursts = Bursts(options.list_timeout)
         self._walk_ahead = WalkAhead()
@@ -133,19 +143,38 @@ class Directories:
             NotFoundError: Neither, or a segment, which is not shown.
         """
         if path.is_container:
-            return await self._container(path)
+            return await self.directory(path)
         if await self._is_hidden(path):
             raise errors.NotFoundError(f"{path}: a segment of an image")
         if self._overlay.directory(path):
-            return self._listings.bare_directory(path.component)
+            return await self.directory(path)
         listing = self._listings.known(path.parent)
         listed = listing.entries.get(path.component) if listing else None
         if listed is not None and listed.kind is Kind.DIRECTORY:
-            return listed
+            return await self.directory(path)
         if listed is not None:
             with contextlib.suppress(errors.NotFoundError):
                 return self._entry_of(path, await self.status(path))
         return await self._probe(path)
+
+    async def directory(self, path: StorePath) -> Entry:
+        """Return a directory that is there as `stat` shows it: see `markers`.
+
+        Raises:
+            NotFoundError: A container that is not there.
+        """
+        listing = self._listings.known(path.parent)
+        listed = listing.entries.get(path.component) if listing else None
+        if not self._markers.is_fresh(path):
+            count = self._bursts.count(path.parent)
+            is_walked = count > self._bursts.few(path.parent) and self._options.attr_timeout
+            if listing is None or listed is None or not is_walked:
+                await self._markers.look_at(path)
+            elif not self._markers.is_settled(path):
+                places = directories_of(path.parent, listing.entries.values())
+                some = dropwhile(lambda place: place != path, places)
+                await self._markers.look_at_many([*islice(some, CHUNK)], lambda: places)
+        return self._markers.best(path, listed or self._listings.bare_directory(path.component))
 
     async def status(self, path: StorePath) -> ImageInfo:
         """Return the image at `path` as `stat` shows it.
@@ -193,19 +222,28 @@ class Directories:
         """Return whether the attributes of many names in a directory are asked for."""
         return self._bursts.is_walked(path)
 
-    def is_settled(self, entry: Entry) -> bool:
+    def is_settled(self, directory: StorePath, entry: Entry) -> bool:
         """Return whether an entry is shown as a look at it alone would show it."""
-        if entry.kind is Kind.DIRECTORY or entry.info is None:
+        if entry.kind is Kind.DIRECTORY:
+            return self._markers.is_settled(directory.child(entry.component))
+        if entry.info is None:
             return True
         return self._details.is_settled(entry.info)
 
-    async def exact(self, entries: Sequence[Entry], listed: Sequence[Entry]) -> None:
+    async def exact(
+        self, directory: StorePath, entries: Sequence[Entry], listed: Sequence[Entry]
+    ) -> None:
         """Ask for attributes of entries, where some of all that are listed carry any."""
         await self._details.exact(images_of(entries), lambda: images_of(listed))
+        await self._markers.look_at_many(
+            directories_of(directory, entries), lambda: directories_of(directory, listed)
+        )
 
-    def best(self, entry: Entry) -> Entry:
+    def best(self, directory: StorePath, entry: Entry) -> Entry:
         """Return the best that is known of an entry."""
-        if entry.kind is Kind.DIRECTORY or entry.info is None:
+        if entry.kind is Kind.DIRECTORY:
+            return self._markers.best(directory.child(entry.component), entry)
+        if entry.info is None:
             return entry
         info = self._details.best(entry.info)
         return (
@@ -263,40 +301,6 @@ class Directories:
         """Have an image be asked for again by whoever wants it next."""
         self._details.expire(path)
 
-    async def refresh(self, directory: StorePath) -> None:
-        """Have whoever asks next for anything in a directory, however deep, be told by Swift.
-
-        What this mount did there is compared with Swift now, since no listing that lags may
-        hide it, and somebody else may have taken it away again.
-        """
-        self._listings.forget_in(directory)
-        self._details.expire(directory)
-        images, directories = self._overlay.below(directory)
-        with errors.first_failure():
-            async with trio.open_nursery() as nursery:
-                for path in images:
-                    nursery.start_soon(self._confirm_image, path)
-                for path in directories:
-                    nursery.start_soon(self._confirm_directory, path)
-
-    async def _confirm_image(self, path: StorePath) -> None:
-        try:
-            await self.refreshed_image(path)
-        except errors.NotFoundError:
-            self._overlay.forget(path)
-
-    async def _confirm_directory(self, path: StorePath) -> None:
-        try:
-            page = await self._store.list_page(
-                path.container, path.prefix, delimiter="", limit=1
-            )
-        except errors.NotFoundError:
-            self._overlay.forget(path)
-        else:
-            is_there = bool(page.rows) or not path.name
-            if is_there != self._overlay.directory(path):
-                self._overlay.forget(path)
-
     async def check_free(self, path: StorePath) -> None:
         """Refuse a name that would make what is stored there part of somebody's image.
 
@@ -333,19 +337,6 @@ class Directories:
 
     # ── steps ──────────────────────────────────────────────────────────────────────────
 
-    async def _container(self, path: StorePath) -> Entry:
-        listing = self._listings.known(ROOT)
-        listed = listing.entries.get(path.component) if listing else None
-        if listing is not None and listed is not None:
-            is_young = trio.current_time() - listing.loaded_at < self._options.attr_timeout
-            is_walked = (
-                self._bursts.count(ROOT) > self._bursts.few(ROOT) and self._options.attr_timeout
-            )
-            known = self._containers.as_listed(listed)
-            if known is not None and (is_young or is_walked):
-                return known
-        return await self._containers.entry(path.container)
-
     async def _probe(self, path: StorePath) -> Entry:
         """Ask Swift what a name is: an image, a directory, both (a directory), or neither."""
         found: list[Entry] = []
@@ -378,13 +369,9 @@ class Directories:
         return file_entry(path.component, info)
 
     async def _directory_entry(self, path: StorePath, first: ObjectRow) -> Entry:
-        info = None
-        if first.name == path.prefix:  # the marker itself: it may carry attributes
-            with contextlib.suppress(errors.NotFoundError):
-                info = await self._store.head_image(path.container, first.name)
-        if info is None:
-            return self._listings.bare_directory(path.component)
-        return replace(file_entry(path.component, info), kind=Kind.DIRECTORY)
+        if first.name == path.prefix and not self._markers.is_fresh(path):
+            await self._markers.look_at(path)  # the marker itself: it may carry attributes
+        return self._markers.best(path, self._listings.bare_directory(path.component))
 
     async def _is_hidden(self, path: StorePath) -> bool:
         """Return whether a manifest that Swift has confirmed names an object."""

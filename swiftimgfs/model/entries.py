@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from swiftimgfs import errors
+    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.records import ImageInfo
 
 
@@ -143,6 +144,11 @@ class Listing:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def directories_of(directory: StorePath, entries: Iterable[Entry]) -> list[StorePath]:
+    """Return where the directories among entries of a directory are."""
+    return [directory.child(e.component) for e in entries if e.kind is Kind.DIRECTORY]
 
 
 def images_of(entries: Iterable[Entry]) -> list[ImageInfo]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.model import xattrs
 from swiftimgfs.model.inodes import Kind
-from swiftimgfs.model.names import Names
+from swiftimgfs.model.names import Names, see_entry
 from swiftimgfs.model.open_directories import OpenDirectories
 from swiftimgfs.model.tree import Tree
 from swiftimgfs.store.metadata import (
@@ -96,6 +96,8 @@ class ImageFilesystem:
             raise errors.ImageChangedError(f"{inode.path}: replaced while open")
         if inode.is_doubted:
             await self._look_for(inode)
+        if inode.kind is Kind.DIRECTORY:
+            await self._see_directory(inode)
         while inode.kind is not Kind.DIRECTORY and not self._is_known_here(inode):
             if await self._has_seen(inode):
                 break
@@ -120,6 +122,15 @@ class ImageFilesystem:
             raise errors.ImageChangedError(f"{path}: replaced while open")
         inode.see(info)
         return True
+
+    async def _see_directory(self, directory: Inode) -> None:
+        """See what is stored with a directory now; with the mount's root nothing is."""
+        path = directory.path
+        if directory.parent is None or directory.is_unlinked:
+            return
+        entry = await self._directories.directory(path)
+        if directory.path == path:
+            see_entry(directory, entry)
 
     async def _look_for(self, directory: Inode) -> None:
         """See whether a directory is there still.

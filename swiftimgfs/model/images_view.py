@@ -114,7 +114,7 @@ class ImagesView:
     async def refresh(self, _path: StorePath, /) -> None:
         """Have whoever asks next for anything be told by Swift: the root has all containers."""
         self._names.clear()
-        await self._directories.refresh(ACCOUNT)
+        await self._directories.refreshing.refresh(ACCOUNT)
 
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where an image is; where it will be, when it is not in Swift yet."""

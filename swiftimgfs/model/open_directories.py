@@ -113,14 +113,15 @@ class OpenDirectories:
 
         Where the whole directory is looked at, what is gone falls out of it.
         """
+        path = directory.inode.path
         while True:
             while index >= len(directory.entries):
                 if not await self._grow(directory):
                     return False
             some = directory.entries[index : index + CHUNK]
-            is_walked = self._directories.is_walked(directory.inode.path)
+            is_walked = self._directories.is_walked(path)
             if is_walked:
-                await self._directories.exact(some, directory.entries)
+                await self._directories.exact(path, some, directory.entries)
                 there = [entry for entry in some if not self._directories.has_gone(entry)]
                 directory.entries[index : index + CHUNK] = there
                 some = there
@@ -128,7 +129,10 @@ class OpenDirectories:
                 break
         directory.start = index
         directory.window = [
-            (self._directories.best(e), is_walked or self._directories.is_settled(e))
+            (
+                self._directories.best(path, e),
+                is_walked or self._directories.is_settled(path, e),
+            )
             for e in some
         ]
         return True

@@ -158,7 +158,9 @@ class Posts:
             inode.forget_unsent(changes)
             return
         inode.forget_unsent(changes, info)
-        if info is not None and inode.kind is not Kind.DIRECTORY:
+        if inode.kind is Kind.DIRECTORY:
+            self._directories.changes.changed_directory(path)
+        elif info is not None:
             self._directories.changes.stored(path, info)
 
     async def _send(self, inode: Inode, changes: HeaderChanges) -> ImageInfo | None:
@@ -167,7 +169,6 @@ class Posts:
             return await self._store.change_image(path.container, path.name, changes)
         if path.is_container:
             await self._store.post_container(path.container, _for_container(changes))
-            self._directories.changes.changed_container(path)
             return None
         try:
             return await self._store.change_image(path.container, path.prefix, changes)

@@ -114,7 +114,7 @@ class RawView:
 
     async def refresh(self, path: StorePath, /) -> None:
         """Have whoever asks next for anything in a directory be told by Swift."""
-        await self._directories.refresh(path)
+        await self._directories.refreshing.refresh(path)
 
     def place_of(self, parent: StorePath, entry: Entry, /) -> StorePath:
         """Return where the parent's path leads."""

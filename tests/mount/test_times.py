@@ -1,14 +1,15 @@
-"""Times through the kernel: what utimensat(2) sets, what is shown of it, what it costs."""
+"""Times and modes through the kernel: what is set, what is shown of it, and what that costs."""
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.attributes import settle
-from tests.support.mounts import run, run_all
+from tests.support.mounts import Mounted, mounted, run, run_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +106,88 @@ def test_rsync_of_access_times_sends_them_again_and_no_bytes(
 
     assert [r for r in swift.control.journal() if r.method == "PUT"] == []
     assert (directory / "a").stat().st_mtime == YEAR_2001
+
+
+# ── directories, whose attributes no listing tells ───────────────────────────────────────
+
+
+def heads_of(swift: FaultySwift) -> int:
+    return sum(request.method == "HEAD" for request in swift.control.journal())
+
+
+def test_a_mount_shows_what_an_earlier_one_stored_with_directories(
+    swift: FaultySwift, mount: Mounted, directory: Path, tmp_path: Path
+) -> None:
+    for path in (directory / "d", directory / "d" / "e", directory):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o750)
+        os.utime(path, (YEAR_2001, YEAR_2001))
+        settle(path)
+    with mounted(tmp_path, swift.swift.environ()) as fresh:
+        seen = fresh.path / directory.name
+        listed = run("ls", "-l", "--time-style=+%s", fresh.path, seen, seen / "d")
+        stats = [path.stat() for path in (seen, seen / "d", seen / "d" / "e")]
+
+    rows = [line.split() for line in listed.splitlines() if line.startswith("drwxr-x---")]
+    assert {row[-1]: row[-2] for row in rows} == dict.fromkeys(
+        [directory.name, "d", "e"], str(YEAR_2001)
+    )
+    assert {(status.st_mtime, stat.S_IMODE(status.st_mode)) for status in stats} == {
+        (YEAR_2001, 0o750)
+    }
+
+
+def test_what_another_host_sets_of_a_directory_is_seen(
+    swift: FaultySwift, directory: Path, tmp_path: Path
+) -> None:
+    (directory / "d").mkdir()
+    os.listdir(directory)
+    with mounted(tmp_path, swift.swift.environ()) as other:
+        for path in (directory / "d", directory):
+            there = other.path / path.relative_to(directory.parent)
+            there.chmod(0o710)
+            os.utime(there, (YEAR_2001, YEAR_2001))
+            settle(there)
+
+            status = path.stat()
+
+            assert (status.st_mtime, stat.S_IMODE(status.st_mode)) == (YEAR_2001, 0o710)
+            path.chmod(0o755)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_rsync_of_a_tree_of_directories_does_nothing_the_second_time_in_another_mount(
+    swift: FaultySwift, directory: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    for number in range(40):
+        (source / f"d{number:02d}" / "e").mkdir(parents=True)
+        (source / f"d{number:02d}" / "image").write_bytes(b"bytes")
+    for path in [*source.rglob("*"), source]:
+        os.utime(path, (YEAR_2001, YEAR_2001))
+    run("rsync", "-a", f"{source}/", directory)
+    for path in [directory, *directory.glob("**/")]:
+        settle(path)
+    with mounted(tmp_path, swift.swift.environ()) as fresh:
+        swift.control.clear()
+
+        changed = run("rsync", "-ai", "--delete", f"{source}/", fresh.path / directory.name)
+
+    assert changed == ""
+    assert {r.method for r in swift.control.journal()} == {"GET", "HEAD"}
+
+
+def test_directories_that_carry_nothing_take_no_request_each(
+    swift: FaultySwift, container: str, tmp_path: Path
+) -> None:
+    client = swift.connect()
+    for number in range(100):
+        client.put_object(container, f"d{number:02d}/image", b"x")
+    client.close()
+    with mounted(tmp_path, swift.swift.environ()) as fresh:
+        swift.control.clear()
+
+        listed = run("ls", "-l", fresh.path / container)
+
+        assert listed.count("\nd") == 100
+        assert heads_of(swift) < 30
