@@ -339,6 +339,21 @@ class TestFailed:
         assert host.status() == []
         assert "nothing has failed" in host.command("retry")
 
+    def test_have_sent_what_swift_took_and_not_what_it_refused(
+        self, host: Host, swift: FaultySwift, container: str
+    ) -> None:
+        last = f"/{container}_segments/x/.*/00000003$"
+        swift.control.inject(Fault(method="PUT", target=last, status=507, count=None))
+        with host.mounted() as running:
+            copying = Copying(running.path / container / "x", NEW)
+            copying.join(30)
+            assert copying.told == errno.ENOSPC
+            host.wait_until_one_is_kept()
+
+        (upload,) = host.status()
+
+        assert (upload["sent"], upload["size"]) == (3 * SEGMENT, len(NEW))
+
     def test_fail_again_and_stay(
         self, host: Host, failed: dict[str, object], swift: FaultySwift, container: str, client
     ) -> None:
