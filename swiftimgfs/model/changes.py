@@ -79,9 +79,10 @@ class Changes:
 
     def made_directory(self, path: StorePath) -> None:
         """Note that we made a directory."""
-        self._markers.forget(path)
-        self._overlay.made_directory(path)
         entry = Entry(path.component, Kind.DIRECTORY, mtime_ns=time.time_ns())
+        self._markers.forget(path)
+        self._markers.note_bare(path, entry)
+        self._overlay.made_directory(path)
         self._listings.set_entry(path, entry)
 
     def removed_directory(self, path: StorePath) -> None:
@@ -101,8 +102,8 @@ class Changes:
         """Note that a directory, with all that is in it, has another name."""
         self._listings.forget_in(source)
         self._listings.forget_in(target)
-        self._markers.forget_in(source)
-        self._markers.forget_in(target)
         self._overlay.move_directories(source, target)
         self.removed_directory(source)
         self.made_directory(target)
+        self._markers.forget_in(source)
+        self._markers.forget_in(target)

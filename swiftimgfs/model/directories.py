@@ -369,9 +369,12 @@ class Directories:
         return file_entry(path.component, info)
 
     async def _directory_entry(self, path: StorePath, first: ObjectRow) -> Entry:
-        if first.name == path.prefix and not self._markers.is_fresh(path):
-            await self._markers.look_at(path)  # the marker itself: it may carry attributes
-        return self._markers.best(path, self._listings.bare_directory(path.component))
+        bare = self._listings.bare_directory(path.component)
+        if first.name != path.prefix:  # there is no marker, which would be listed first
+            self._markers.note_bare(path, bare)
+        elif not self._markers.is_fresh(path):
+            await self._markers.look_at(path)
+        return self._markers.best(path, bare)
 
     async def _is_hidden(self, path: StorePath) -> bool:
         """Return whether a manifest that Swift has confirmed names an object."""

@@ -98,6 +98,11 @@ class Markers:
         asked = self._asked.get(path)
         return bare if asked is None or asked.entry is None else asked.entry
 
+    def note_bare(self, path: StorePath, bare: Entry) -> None:
+        """Take note that a directory carries nothing, unless something is known of it."""
+        if path not in self._asked:
+            self._asked[path] = _Asked(bare, trio.current_time())
+
     def forget(self, path: StorePath) -> None:
         """Have a directory be asked for again: it was made, changed or removed."""
         self._asked.pop(path, None)
