@@ -188,6 +188,18 @@ class TestKilled:
         assert len(names_in(client, f"{container}_segments")) == 3
         assert "recovered image" in log
 
+    def test_what_the_next_mount_looks_after_is_shown_as_recovering(
+        self, host: Host, swift: FaultySwift, container: str
+    ) -> None:
+        fault = Fault(method="PUT", target="_segments/x/", hold="before", skip=2, count=None)
+        self.kill_at(host, swift, container, fault)
+        looks = Fault(method="GET", target=f"/{container}_segments", hold="before", count=None)
+
+        with contextlib.ExitStack() as stack, held(swift, looks) as wait:
+            stack.enter_context(host.mounted(PATIENT))
+            wait()
+            assert [u["state"] for u in host.status()] == ["recovering"]
+
     def test_before_the_manifest_is_stored(
         self, host: Host, swift: FaultySwift, container: str, client
     ) -> None:
