@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.reading.reader import ImageReader
     from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.writer import ImageWriter
 
@@ -34,7 +35,7 @@ class OpenImage:
         handles: How many handles share it.
         doomed: Stored objects to delete when the last handle is closed, with the entries of
             the journal that end with them.
-        is_removed: The image itself is to be deleted then.
+        removed: What of Swift's is to be deleted then, as it was when its name was removed.
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
         written_ns: When it was last written, until somebody sets another time.
@@ -50,7 +51,7 @@ class OpenImage:
     replaces: OpenImage | None = None
     handles: int = 0
     doomed: list[tuple[Sequence[ObjectName], JournalEntry | None]] = field(default_factory=list)
-    is_removed: bool = False
+    removed: ImageInfo | None = None
     is_superseded: bool = False
     is_through_manifest: bool = False
     written_ns: int | None = None

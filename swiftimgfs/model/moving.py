@@ -56,7 +56,7 @@ async def _move_once(
     original = await names.resolved(source)
     info = original.info
     entry = await names.files.followers.moving(info, target)
-    async with names.files.removed_open.holding(target), given_up_when_refused(entry):
+    async with given_up_when_refused(entry):
         moved = await _copied(names, original, target)
     if inode is not None:  # before the old name goes: who reads must find the bytes
         names.files.followers.renamed(inode, moved)

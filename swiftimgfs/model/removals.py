@@ -35,8 +35,7 @@ class Removals:
         info = image.info
         current = self._versions.current.get(inode)
         if info.manifest is None and current is not None and current.stored is not None:
-            current.is_removed = True
-            self._versions.removed_open.add(current)
+            self._versions.removed_open.add(current, info)
             return
         async with self.removing(image) as entry:
             await self._store.delete_object(info.container, info.name)

@@ -1,65 +1,45 @@
 """Plain images whose name was removed while they are open.
 
 Such an image is its own bytes: Swift has it until the last handle is closed, and under that
-name. Swift's DELETE has no condition. So whoever stores something there meanwhile holds the
-name while he does, and the removed image is looked at and deleted while nobody does: else a
-new image could be refused because of the old one, or be deleted in its stead.
+name, where something new may have come meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import trio
 
 from swiftimgfs import errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from swiftimgfs.model.handles import OpenImage
+    from swiftimgfs.model.name_locks import NameLocks
     from swiftimgfs.model.paths import StorePath
     from swiftimgfs.store.image_store import ImageStore
-
-
-@dataclass(frozen=True, slots=True)
-class _Removed:
-    image: OpenImage
-    lock: trio.Lock = field(default_factory=trio.Lock)
+    from swiftimgfs.store.records import ImageInfo
 
 
 class RemovedOpen:
     """The removed images that are still in Swift, by what was their name."""
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: ImageStore, names: NameLocks) -> None:
         self._store = store
-        self._by_name: dict[StorePath, _Removed] = {}
+        self._names = names
+        self._by_name: dict[StorePath, OpenImage] = {}
 
     def at(self, path: StorePath) -> OpenImage | None:
         """Return the removed image that Swift still has under a name."""
-        removed = self._by_name.get(path)
-        return removed.image if removed else None
+        return self._by_name.get(path)
 
-    def add(self, image: OpenImage) -> None:
-        """Note that an image's name was removed."""
-        path = image.inode.path
-        older = self._by_name.get(path)
-        self._by_name[path] = _Removed(image, older.lock) if older else _Removed(image)
+    def add(self, image: OpenImage, info: ImageInfo) -> None:
+        """Note that an image's name was removed, when it was `info`."""
+        image.removed = info
+        self._by_name[image.inode.path] = image
 
-    @contextlib.asynccontextmanager
-    async def holding(self, path: StorePath) -> AsyncIterator[None]:
-        """While this is entered nothing is deleted under a name."""
-        removed = self._by_name.get(path)
-        async with removed.lock if removed else contextlib.nullcontext():
-            yield
-
-    async def delete(self, image: OpenImage) -> None:
+    async def delete(self, image: OpenImage, info: ImageInfo) -> None:
         """Delete an image that was removed and is not open any more, if it has no successor."""
-        assert image.stored is not None  # noqa: S101  # only such an image is kept
-        info, path = image.stored.info, image.inode.path
-        async with self.holding(path):
+        path = image.inode.path
+        async with self._names.holding(path):
             try:
                 with contextlib.suppress(errors.NotFoundError):
                     now = await self._store.head_image(info.container, info.name)

@@ -75,7 +75,11 @@ class Renames:
             async with names.files.posts.held(inode):
                 await self._rename_directory(inode, parent, target, may_replace=may_replace)
         else:
-            async with names.files.posts.held(inode), names.files.followers.holding(inode):
+            async with (
+                names.files.posts.held(inode),
+                names.files.followers.holding(inode),
+                names.files.names.holding(target),
+            ):
                 await self._rename_image(inode, parent, target, may_replace=may_replace)
 
     # ── images and links ───────────────────────────────────────────────────────────────
@@ -243,6 +247,7 @@ class Renames:
             if known is not None:
                 await stack.enter_async_context(names.files.posts.held(known))
                 await stack.enter_async_context(names.files.followers.holding(known))
+            await stack.enter_async_context(names.files.names.holding(new))
             try:
                 await move(names, old, new, known)
             except errors.NotFoundError:

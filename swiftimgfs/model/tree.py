@@ -123,7 +123,14 @@ class Tree:
         path = inode.path
         if inode.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{path}: is a directory")
-        containers = {path.container}
+        async with self._files.names.holding(path):
+            containers = await self._remove(inode)
+            self._inodes.unlink(inode)
+        await self._names.leave(inode, containers)
+
+    async def _remove(self, inode: Inode) -> set[str]:
+        """Take an image's name away in Swift; return the containers that it was in."""
+        path = inode.path
         inode.is_leaving = True
         try:
             image = await self._names.resolved(path)
@@ -132,13 +139,11 @@ class Tree:
             if not self._files.is_being_written(inode):
                 raise
             self._directories.changes.removed(path, None)  # never stored
-        else:
-            self._directories.changes.removed(path, image.info)
-            containers |= containers_of(image)
+            return {path.container}
         finally:
             inode.is_leaving = False
-        self._inodes.unlink(inode)
-        await self._names.leave(inode, containers)
+        self._directories.changes.removed(path, image.info)
+        return {path.container} | containers_of(image)
 
     # ── links ──────────────────────────────────────────────────────────────────────────
 
@@ -154,7 +159,7 @@ class Tree:
         target = await self._link_target(parent, os.fsdecode(text))
         link = LinkTarget(target.container, target.name)
         kept = headers_of(links.kept_text(text))
-        async with self._files.removed_open.holding(path):
+        async with self._files.names.holding(path):
             is_new = self._files.removed_open.at(path) is None
             info = await self._store.put_link(
                 path.container, path.name, link, kept, is_new=is_new

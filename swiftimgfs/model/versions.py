@@ -7,6 +7,8 @@ everybody else after the commit.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -16,6 +18,7 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.handles import OpenImage
+from swiftimgfs.model.name_locks import NameLocks
 from swiftimgfs.model.removed_open import RemovedOpen
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store.metadata import carried_by_bytes, changes_of, headers_of, merged
@@ -25,6 +28,8 @@ from swiftimgfs.writing.options import LargeObject
 from swiftimgfs.writing.writer import ImageWriter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.posts import Posts
@@ -45,6 +50,7 @@ class Versions:
 
     Attributes:
         current: The one that an open gets, of each inode that is open.
+        names: Of the images, held by who changes what has one.
         removed_open: Plain ones whose name was removed.
     """
 
@@ -57,7 +63,8 @@ class Versions:
         posts: Posts,
     ) -> None:
         self.current: Final[dict[Inode, OpenImage]] = {}
-        self.removed_open: Final = RemovedOpen(store)
+        self.names: Final = NameLocks()
+        self.removed_open: Final = RemovedOpen(store, self.names)
         self._store = store
         self._directories = directories
         self._fetcher = fetcher
@@ -154,9 +161,21 @@ class Versions:
         path = image.inode.path
         image.reader.expect_changes()
         image.writer = ImageWriter(
-            self._writing, path.container, path.name, image.reader, base=base, is_edit=is_edit
+            self._writing,
+            path.container,
+            path.name,
+            image.reader,
+            base=base,
+            is_edit=is_edit,
+            gate=functools.partial(self._storing, image.inode),
         )
         return image.writer
+
+    @contextlib.asynccontextmanager
+    async def _storing(self, inode: Inode) -> AsyncIterator[bool]:
+        """Hold the name of an image while it is stored; say whether it has one still."""
+        async with self.names.holding(inode.path):
+            yield not inode.is_unlinked
 
     def writer_of(self, image: OpenImage) -> ImageWriter:
         """Return what writes an image.
@@ -209,7 +228,7 @@ class Versions:
         is_kept = not self.is_as_glance or "mtime" in image.inode.metadata
         if image.written_ns is not None and is_kept and image.writer.is_dirty:
             self.apply(image, AttributeChanges(mtime_ns=image.written_ns))
-        async with self._posts.held(image.inode), self.removed_open.holding(image.inode.path):
+        async with self._posts.held(image.inode):
             committed = await image.writer.commit()
         if committed is None:
             return
@@ -250,8 +269,8 @@ class Versions:
             await image.writer.close()
             image.writer = None
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
-            if image.is_removed:
-                await self.removed_open.delete(image)
+            if image.removed is not None:
+                await self.removed_open.delete(image, image.removed)
             for objects, entry in image.doomed:
                 await self._writing.garbage.discard(objects, entry)
 

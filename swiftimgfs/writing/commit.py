@@ -8,8 +8,11 @@ whether it was done; where that cannot be told either, what the manifest names i
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
     from swiftimgfs.writing.uploader import Uploader
 
 log = logging.getLogger(__name__)
+
+# Entered for the last step of a commit; says whether the image still has its name.
+Gate = Callable[[], AbstractAsyncContextManager[bool]]
+
+
+def always_open() -> AbstractAsyncContextManager[bool]:
+    """Return the gate of an image that nobody else of this process knows."""
+    return contextlib.nullcontext(enter_result=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +71,21 @@ class Committer:
         uploader: Uploader,
         image_format: ImageFormat,
         base: StoredImage | None,
+        gate: Gate,
     ) -> None:
         self.base = base
+        self._gate = gate
         self._parts = parts
         self._uploader = uploader
         self._format = image_format
         self._is_uncertain = False  # a manifest may be stored, or not
 
-    async def put_plain(self, payload: Payload, headers: Mapping[str, str]) -> Committed:
-        """Store the image as one object."""
+    async def put_plain(self, payload: Payload, headers: Mapping[str, str]) -> Committed | None:
+        """Store the image as one object; return None when its name is gone."""
+        async with self._gate() as has_name:
+            return await self._put_plain(payload, headers) if has_name else None
+
+    async def _put_plain(self, payload: Payload, headers: Mapping[str, str]) -> Committed:
         await self._check_base()
         store, uploader = self._parts.store, self._uploader
         if self._replaced(()) or uploader.entry_so_far is not None:
@@ -88,8 +105,17 @@ class Committer:
         rows: Sequence[Segment | Hole],
         layout: Layout,
         headers: Mapping[str, str],
+    ) -> Committed | None:
+        """Store the image as a manifest of `rows`, which are what `layout` says; or None."""
+        async with self._gate() as has_name:
+            return await self._put_large(rows, layout, headers) if has_name else None
+
+    async def _put_large(
+        self,
+        rows: Sequence[Segment | Hole],
+        layout: Layout,
+        headers: Mapping[str, str],
     ) -> Committed:
-        """Store the image as a manifest of `rows`, which are what `layout` says."""
         await self._check_base()
         flat = await self._format.prepare(rows)
         folded = await self._format.fold(flat)

@@ -31,7 +31,7 @@ from swiftimgfs.store.metadata import (
 )
 from swiftimgfs.writing.body import payload_of
 from swiftimgfs.writing.cell_uploads import CellUploads
-from swiftimgfs.writing.commit import Committed, Committer
+from swiftimgfs.writing.commit import Committed, Committer, Gate, always_open
 from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.dirty_image import DirtyImage
 from swiftimgfs.writing.heads import Heads
@@ -61,7 +61,7 @@ ENOUGH_UPLOADS: Final = 0.5
 class ImageWriter:
     """Writes one image."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # where an image is to be, and what it is made from
         self,
         parts: WriteParts,
         container: str,
@@ -70,6 +70,7 @@ class ImageWriter:
         *,
         base: StoredImage | None,
         is_edit: bool = False,
+        gate: Gate = always_open,
     ) -> None:
         """Start an empty image, or one with the bytes of its base.
 
@@ -81,13 +82,14 @@ class ImageWriter:
             base: The image that it will replace, as it was seen when it was opened; None
                 when there was none.
             is_edit: Begin with the base's bytes.
+            gate: Of the last step of each commit.
         """
         self._parts = parts
         self._reader = reader
         self._uploader = parts.uploader(container, name)
         self._uploader.base_etag = base.info.etag if base else None
         self._format = parts.format_of(self._uploader)
-        self._committer = Committer(parts, self._uploader, self._format, base)
+        self._committer = Committer(parts, self._uploader, self._format, base, gate)
         self._spool = SpoolFile(parts.spool_directory)
         layout = base.layout if base and is_edit else None
         self._image = DirtyImage(layout, self._format, self._spool, parts.budget)
@@ -281,6 +283,8 @@ class ImageWriter:
     async def commit(self) -> Committed | None:
         """Return after Swift acknowledged all of the image; None when it had already.
 
+        Nothing is stored, and None returned, when the image's name was removed meanwhile.
+
         Raises:
             ImageChangedError: Somebody else changed or made the image meanwhile.
             SwiftImgFsError: Swift does not have it; the bytes are kept, try again.
@@ -295,7 +299,9 @@ class ImageWriter:
             except errors.SwiftImgFsError as failure:
                 self._failure = failure
                 raise
-            self._is_dirty = self._has_new_bytes = self.is_wanted = False
+            self.is_wanted = False
+            if committed is not None:
+                self._is_dirty = self._has_new_bytes = False
             return committed
 
     async def close(self) -> None:
@@ -391,7 +397,7 @@ class ImageWriter:
 
     # ── the steps of a commit ──────────────────────────────────────────────────────────
 
-    async def _commit(self) -> Committed:
+    async def _commit(self) -> Committed | None:
         if not self._format.is_large(self.size, is_started=self._is_started()):
             return await self._commit_plain()
         self._image.touch_unnamed()
@@ -400,14 +406,16 @@ class ImageWriter:
             await self._uploads.finish()
         headers = await self._final_headers()
         committed = await self._committer.put_large(self._image.rows(), self.layout(), headers)
-        self._image.begin(committed.image.layout.extents)
+        if committed is not None:
+            self._image.begin(committed.image.layout.extents)
         return committed
 
-    async def _commit_plain(self) -> Committed:
+    async def _commit_plain(self) -> Committed | None:
         extents = await self._uploads.completed(self._image.extents.extents)
         headers = await self._final_headers()
         committed = await self._committer.put_plain(payload_of(extents), headers)
-        if any(isinstance(e.source, Stored) for e in self._image.extents.extents):
+        sources = [extent.source for extent in self._image.extents.extents]
+        if committed is not None and any(isinstance(source, Stored) for source in sources):
             self._image.begin(committed.image.layout.extents)
         return committed
 

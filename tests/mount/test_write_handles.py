@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.fault_control import Fault
-from tests.support.stored import content, orphans, wait_for
+from tests.support.stored import content, orphans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,31 +177,6 @@ def test_a_new_image_of_the_same_name_is_not_touched_by_the_unlinked_one(
 
     assert content(swift, container, "image") == b"new" == image.read_bytes()
     assert orphans(swift, container, ["image"]) == []
-
-
-@pytest.mark.parametrize("slow", ["HEAD", "DELETE"])
-@pytest.mark.parametrize("how", ["create", "rename"])
-def test_a_new_image_may_come_while_the_removed_one_is_being_deleted(
-    swift: FaultySwift, mount: Mounted, container: str, slow: str, how: str
-) -> None:
-    path = mount.path / container / "small"
-    path.write_bytes(b"old")
-    if how == "rename":
-        path.with_name("other").write_bytes(b"new")
-    descriptor = os.open(path, os.O_RDONLY)
-    path.unlink()
-    swift.control.clear()
-    swift.control.inject(Fault(method=slow, target=f"{container}/small", delay=2))
-
-    os.close(descriptor)  # whose release the kernel does not wait for
-    wait_for(lambda: any(r.method == slow for r in swift.control.journal()))
-    if how == "rename":
-        path.with_name("other").rename(path)
-    else:
-        path.write_bytes(b"new")
-
-    wait_for(lambda: all(r.duration for r in swift.control.journal() if r.harmed))
-    assert content(swift, container, "small") == b"new" == path.read_bytes()
 
 
 def test_an_exclusive_create_is_for_one(mount: Mounted, container: str) -> None:
