@@ -5,9 +5,9 @@ own; trio waits for it. Retrying is done here and not in swiftclient, which slee
 thread where nothing can cancel it, and keeps per-request state in its Connection.
 
 Invariants: at most `size` requests carry bytes of images at once, and `SPARE` connections
-more are in use at once; a connection that was abandoned
-in the middle of a request or a body is closed and never lent again; a refused token is
-renewed once for a request.
+more are in use at once; a connection that was abandoned in the middle of a request or a body
+is closed and never lent again; of a request that was given up nothing more is sent, so that
+no old PUT arrives after a newer one; a refused token is renewed once for a request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import functools
 import http
 import logging
 import os
-import threading
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
@@ -25,6 +24,8 @@ import swiftclient.client
 import trio
 
 from swiftimgfs import errors
+from swiftimgfs.store.answers import check_range, headers_of, raise_for_status
+from swiftimgfs.store.attempts import Attempt, Sending
 from swiftimgfs.store.auth import open_connection
 from swiftimgfs.store.failures import failure_of_status, translated
 from swiftimgfs.store.request import (
@@ -32,7 +33,6 @@ from swiftimgfs.store.request import (
     Request,
     Response,
     RetryPolicy,
-    heartbeat_answer,
 )
 from swiftimgfs.store.traffic import Traffic
 from swiftimgfs.store.wire import Wire, failure_of, fill, has_proxy
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from swiftimgfs.store.auth import Access, Identity, TransportOptions
-    from swiftimgfs.store.traffic import Exchange
     from swiftimgfs.store.wire import Sink
 
 log = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ class ConnectionPool:
         async with self._turn(is_transfer=True):
             for attempt in range(1, self.retry.tries + 1):
                 try:
-                    await self._try(request, expected, _Attempt(sink), patience)
+                    await self._try(request, expected, Attempt(sink), patience)
                 except TokenRefusedError as failure:
                     if (attempt > 1 and not failure.was_over) or attempt == self.retry.tries:
                         raise
@@ -137,7 +136,7 @@ class ConnectionPool:
             yield
 
     async def _try(
-        self, request: Request, expected: str, attempt: _Attempt, patience: float
+        self, request: Request, expected: str, attempt: Attempt, patience: float
     ) -> None:
         call = functools.partial(self._fetch, request, expected, attempt, patience)
         with self.traffic.exchange(request) as attempt.exchange:
@@ -191,11 +190,15 @@ class ConnectionPool:
     async def _in_thread(
         self,
         request: Request,
-        blocking: Callable[[Request, swiftclient.client.HTTPConnection | None], T],
+        blocking: Callable[[Request, swiftclient.client.HTTPConnection | None, Sending], T],
     ) -> T:
         connection = self._idle.pop() if self._idle else None
-        call = functools.partial(blocking, request, connection)
-        return await self.run_in_thread(call, str(request), self.retry.deadline(request))
+        sending = Sending(request.body)
+        call = functools.partial(blocking, request, connection, sending)
+        try:
+            return await self.run_in_thread(call, str(request), self.retry.deadline(request))
+        finally:
+            sending.is_over = True
 
     async def compute(self, blocking: Callable[[], None]) -> None:
         """Return when `blocking` has returned, in a thread: what takes a processor's time."""
@@ -230,20 +233,23 @@ class ConnectionPool:
     # ── in a thread ────────────────────────────────────────────────────────────────────
 
     def _send(
-        self, request: Request, connection: swiftclient.client.HTTPConnection | None
+        self,
+        request: Request,
+        connection: swiftclient.client.HTTPConnection | None,
+        sending: Sending,
     ) -> tuple[swiftclient.client.HTTPConnection, Response]:
         with translated(str(request), is_exclusive="If-None-Match" in request.headers):
-            connection, response = self._start(request, connection)
+            connection, response = self._start(request, connection, sending)
             try:
                 body = response.read()
-                _raise_for_status(request, response, body)
+                raise_for_status(request, response, body)
             except BaseException:
                 connection.close()
                 raise
-        return connection, Response(response.status, _headers_of(response), body)
+        return connection, Response(response.status, headers_of(response), body)
 
     def _fetch(
-        self, request: Request, expected: str, attempt: _Attempt, patience: float
+        self, request: Request, expected: str, attempt: Attempt, patience: float
     ) -> None:
         what = str(request)
         try:
@@ -259,7 +265,7 @@ class ConnectionPool:
                     response = wire.get(wire.account + request.target, headers, patience)
                     if response.status == http.HTTPStatus.UNAUTHORIZED:
                         self._refused(access, failure_of(response, what), what)
-                    _check_range(response, expected, what)
+                    check_range(response, expected, what)
                     fill(response, attempt, what, wire.plain_socket)
                 except BaseException as exc:
                     attempt.wire = None
@@ -272,11 +278,11 @@ class ConnectionPool:
         finally:
             attempt.is_done = True
 
-    def _fetch_by_proxy(self, request: Request, expected: str, attempt: _Attempt) -> None:
+    def _fetch_by_proxy(self, request: Request, expected: str, attempt: Attempt) -> None:
         """Do the same by requests, which knows proxies, and copies each byte once more."""
-        connection, response = self._start(request, None)
+        connection, response = self._start(request, None, Sending(request.body))
         try:
-            _check_range(response, expected, str(request))
+            check_range(response, expected, str(request))
             fill(response.raw, attempt, str(request))
         finally:
             connection.close()
@@ -299,7 +305,10 @@ class ConnectionPool:
         return Wire(storage_url, self._transport)
 
     def _start(
-        self, request: Request, connection: swiftclient.client.HTTPConnection | None
+        self,
+        request: Request,
+        connection: swiftclient.client.HTTPConnection | None,
+        sending: Sending,
     ) -> tuple[swiftclient.client.HTTPConnection, swiftclient.client.requests.Response]:
         access = self._identity.access()
         self.storage_url = access.storage_url
@@ -314,7 +323,8 @@ class ConnectionPool:
         if isinstance(request.body, Payload):
             headers["ETag"] = request.body.md5().encode()
         try:
-            connection.request(request.method, account + request.target, request.body, headers)
+            target = account + request.target
+            connection.request(request.method, target, sending.body(), headers)
             response = connection.getresponse()
         except BaseException:
             connection.close()
@@ -324,85 +334,3 @@ class ConnectionPool:
             exc = swiftclient.ClientException.from_response(response, str(request), b"")
             self._refused(access, exc, str(request))
         return connection, response
-
-
-class _Attempt:
-    """One try of a ranged GET: its sink for as long as it is wanted, and the connection.
-
-    A thread that was given up may still hold a buffer; from `end` on it gets no other.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._lock = threading.Lock()  # what arrives after the end is nobody's
-        self._is_over = False
-        self.is_done = False
-        self.wire: Wire | None = None
-        self.exchange: Exchange | None = None
-
-    def rest(self) -> memoryview:
-        """Return the buffer for what is still missing, nothing once the try is over."""
-        return memoryview(b"") if self._is_over else self._sink.rest()
-
-    def arrived(self, count: int) -> None:
-        """Say that `count` bytes more are in place."""
-        with self._lock:
-            if not self._is_over:
-                self._sink.arrived(count)
-                if self.exchange is not None:
-                    self.exchange.received += count
-
-    def end(self) -> None:
-        """Let the thread go, if it has not ended yet."""
-        with self._lock:
-            self._is_over = True
-        if not self.is_done:
-            self._sink.abandon()
-            if self.wire is not None:
-                self.wire.abort()
-
-
-def _check_range(response: http.client.HTTPResponse, expected: str, what: str) -> None:
-    """Refuse an answer that is not the range that was asked for."""
-    if response.status >= http.HTTPStatus.MULTIPLE_CHOICES:
-        raise failure_of(response, what)
-    is_partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
-    if not is_partial or not response.getheader("content-range", "").startswith(expected):
-        raise errors.ImageChangedError(f"{what}: not the range asked for")
-
-
-def _headers_of(response: swiftclient.client.requests.Response) -> dict[str, str]:
-    """Return headers by lower-cased name, as Swift keeps them: UTF-8, still quoted.
-
-    swiftclient's own dictionary unquotes them; sent back in a POST, a manifest's header
-    would then name other segments.
-    """
-    headers = {}
-    for key, value in response.headers.items():
-        raw = value.encode("latin-1")  # what http.client decoded it with
-        headers[key.lower()] = raw.decode(errors="replace")
-    return headers
-
-
-def _raise_for_status(
-    request: Request, response: swiftclient.client.requests.Response, body: bytes
-) -> None:
-    if response.status < http.HTTPStatus.MULTIPLE_CHOICES:  # a redirection is not followed
-        _raise_for_heartbeat(request, response.status, body)
-        return
-    raise swiftclient.ClientException.from_response(response, str(request), body)
-
-
-def _raise_for_heartbeat(request: Request, status: int, body: bytes) -> None:
-    """Raise what a request failed with whose status was told before it was done."""
-    answer = heartbeat_answer(request, status, body)
-    if answer is None:
-        return
-    told, _, reason = answer[":status"].partition(" ")
-    if not told.startswith("2"):
-        raise swiftclient.ClientException(
-            str(request),
-            http_status=int(told),
-            http_reason=reason,
-            http_response_content=answer[":body"],
-        )
