@@ -257,14 +257,15 @@ class Directories:
         """
         if entry.kind is Kind.DIRECTORY or entry.info is None:
             return False
-        place = StorePath(entry.info.container, entry.info.name)
+        container, name = entry.info.container, entry.info.name
         if self._details.best(entry.info) is None:
+            place = StorePath(container, name)
             self.changes.found_gone(place, self._overlay.image(place))
-            return True
-        if self._listings.is_segment(place.container, place.name):
-            self._listings.set_entry(place, None)
-            return True
-        return False
+        elif self._listings.is_segment(container, name):
+            self._listings.set_entry(StorePath(container, name), None)
+        else:
+            return False
+        return True
 
     async def lookup_image(self, path: StorePath) -> Entry:
         """Return the file `path`, whatever lies deeper: an image at most `attr_timeout` old.

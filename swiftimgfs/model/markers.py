@@ -75,14 +75,13 @@ class Markers:
             paths: Whom to ask for.
             all_of_them: Returns all in that directory.
         """
-        unknown = [path for path in paths if not self._is_younger(path, self._list_timeout)]
-        if not unknown:
+        if not (unknown := self._unknown(paths)):
             return
         parent = unknown[0].parent
         if self._verdict(parent) is None:
             await self._judge(parent, list(all_of_them()))
         if self._verdict(parent) is not False:
-            await self._look_at_all(unknown)
+            await self._look_at_all(self._unknown(paths))
 
     def is_fresh(self, path: StorePath) -> bool:
         """Return whether a directory was asked for at most `attr_timeout` ago."""
@@ -135,12 +134,13 @@ class Markers:
 
     async def _judge(self, parent: StorePath, paths: Sequence[StorePath]) -> None:
         sample = paths[:: -(-len(paths) // SAMPLE) or 1]
-        await self._look_at_all(
-            [path for path in sample if not self._is_younger(path, self._list_timeout)]
-        )
+        await self._look_at_all(self._unknown(sample))
         asked = [self._asked[path].entry for path in paths if path in self._asked]
         carries = any(e is not None and samples.carries_attributes(e.metadata) for e in asked)
         self._verdicts[parent] = carries, trio.current_time()
+
+    def _unknown(self, paths: Sequence[StorePath]) -> list[StorePath]:
+        return [path for path in paths if not self._is_younger(path, self._list_timeout)]
 
     def _verdict(self, parent: StorePath) -> bool | None:
         known = self._verdicts.get(parent)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath, check_storable, component_of
-from swiftimgfs.store.records import SEGMENT_CONTAINER_SUFFIX
+from swiftimgfs.store.records import NO_METADATA, SEGMENT_CONTAINER_SUFFIX
 
 if TYPE_CHECKING:
     from swiftimgfs.model.directories import Directories
@@ -94,7 +94,8 @@ def see_entry(inode: Inode, entry: Entry) -> None:
 
     A listing has directories without what is stored with them: what was known stays.
     """
-    if entry.kind is Kind.DIRECTORY and entry.info is None and inode.metadata:
+    is_bare = entry.info is None and entry.metadata is NO_METADATA
+    if entry.kind is Kind.DIRECTORY and is_bare and inode.metadata:
         return
     inode.info = entry.info
     inode.show(entry.metadata, entry.mtime_ns)

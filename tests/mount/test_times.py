@@ -153,7 +153,11 @@ def test_what_another_host_sets_of_a_directory_is_seen(
 
             assert (status.st_mtime, stat.S_IMODE(status.st_mode)) == (YEAR_2001, 0o710)
             path.chmod(0o755)
+            settle(path)
             assert stat.S_IMODE(path.stat().st_mode) == 0o755
+            there.chmod(0o711)
+            settle(there)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o711
 
 
 def test_rsync_of_a_tree_of_directories_does_nothing_the_second_time_in_another_mount(
