@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from swiftimgfs.store.image_store import ImageStore
 
 ROOT = StorePath()
+# Seconds in which the next page is asked for before one is looked at, which takes 40 ms and
+# lets nobody else run: else Swift had a pause after every other page.
+TURN_OF_OTHERS: Final = 0.001
 # How many images that we stored and a listing lacks are asked for.
 MOST_DOUBTED: Final = 256
 
@@ -141,6 +144,7 @@ class Listings:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._get_pages, path, send)
                 async for answer in receive:
+                    await trio.sleep(TURN_OF_OTHERS)
                     arrived = arrivals.take(answer.page())
                     put_off = await self._manifests.settle(
                         path.container, arrived.rows, arrivals.spoilt
