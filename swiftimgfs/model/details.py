@@ -21,6 +21,7 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.model import samples
 from swiftimgfs.model.paths import StorePath
+from swiftimgfs.model.verdicts import Verdicts
 from swiftimgfs.store.naming import glance_image_claiming
 from swiftimgfs.store.records import EMPTY_MD5, ImageInfo, Manifest
 
@@ -66,14 +67,13 @@ class ImageDetails:
         self._store = store
         self._segments = segments
         self._attr_timeout = attr_timeout
-        self._list_timeout = list_timeout
         self._exact_times = exact_times
         self._known: dict[tuple[str, str], _Known] = {}
         self._missing: dict[tuple[str, str], float] = {}
         self._asking: dict[tuple[str, str], trio.Event] = {}
         self._unasked: set[tuple[str, str]] = set()
         self._resolved: dict[tuple[str, str], str] = {}
-        self._verdicts: dict[samples.Stratum, tuple[bool, float]] = {}
+        self._verdicts: Verdicts[samples.Stratum] = Verdicts(list_timeout)
 
     # ── one image ──────────────────────────────────────────────────────────────────────
 
@@ -259,22 +259,19 @@ class ImageDetails:
         """Return whether images like these carry attributes; None when that is not known."""
         if self._exact_times is ExactTimes.EVERY:
             return True
-        known = self._verdicts.get(stratum)
-        if known is None or trio.current_time() - known[1] >= self._list_timeout:
-            return None
-        return known[0]
+        return self._verdicts.get(stratum)
 
     async def _judge(self, stratum: samples.Stratum, images: Collection[ImageInfo]) -> None:
         """Find out whether images like these carry attributes, by what a few of them answer."""
         alike = samples.by_stratum(images).get(stratum, [])
         asked = samples.sample_of(alike)
         await self._head_all(info for info in asked if not self._has_metadata_of(info))
-        verdict = any(
+        carries = any(
             samples.carries_attributes(best.metadata)
             for info in alike
             if (best := self.best(info)) is not None
         )
-        self._verdicts[stratum] = verdict, trio.current_time()
+        self._verdicts.note(stratum, carries=carries)
 
     def _has_metadata_of(self, info: ImageInfo) -> bool:
         """Return whether this version of an image was asked for its metadata."""

@@ -72,7 +72,7 @@ class OpenFiles:
         self._inodes = inodes
         self._fetcher = fetcher
         self._versions = Versions(store, directories, fetcher, writing, self.posts)
-        self.names: Final = self._versions.names
+        self.name_locks: Final = self._versions.name_locks
         self.removed_open: Final = self._versions.removed_open
         self._handles: HandleTable[FileHandle] = HandleTable()
         self.followers = Followers(self._versions, writing)

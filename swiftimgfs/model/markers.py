@@ -23,6 +23,7 @@ from swiftimgfs.model import samples
 from swiftimgfs.model.details import side_by_side
 from swiftimgfs.model.entries import Entry, file_entry
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -50,8 +51,8 @@ class Markers:
         self._attr_timeout = attr_timeout
         self._list_timeout = list_timeout
         self._asked: dict[StorePath, _Asked] = {}
-        # Of the directories in a directory: whether any carries something, and since when.
-        self._verdicts: dict[StorePath, tuple[bool, float]] = {}
+        # Of the directories in a directory: whether any carries something.
+        self._verdicts: Verdicts[StorePath] = Verdicts(list_timeout)
 
     async def look_at(self, path: StorePath) -> None:
         """Ask for one directory, as it is now.
@@ -78,9 +79,9 @@ class Markers:
         if not (unknown := self._unknown(paths)):
             return
         parent = unknown[0].parent
-        if self._verdict(parent) is None:
+        if self._verdicts.get(parent) is None:
             await self._judge(parent, list(all_of_them()))
-        if self._verdict(parent) is not False:
+        if self._verdicts.get(parent) is not False:
             await self._look_at_all(self._unknown(paths))
 
     def is_fresh(self, path: StorePath) -> bool:
@@ -90,7 +91,7 @@ class Markers:
     def is_settled(self, path: StorePath) -> bool:
         """Return whether what is known of a directory is what a look at it would show."""
         is_known = self._is_younger(path, self._list_timeout)
-        return is_known or self._verdict(path.parent) is False
+        return is_known or self._verdicts.get(path.parent) is False
 
     def best(self, path: StorePath, bare: Entry) -> Entry:
         """Return a directory with what it carries, as far as it was asked for."""
@@ -137,16 +138,10 @@ class Markers:
         await self._look_at_all(self._unknown(sample))
         asked = [self._asked[path].entry for path in paths if path in self._asked]
         carries = any(e is not None and samples.carries_attributes(e.metadata) for e in asked)
-        self._verdicts[parent] = carries, trio.current_time()
+        self._verdicts.note(parent, carries=carries)
 
     def _unknown(self, paths: Sequence[StorePath]) -> list[StorePath]:
         return [path for path in paths if not self._is_younger(path, self._list_timeout)]
-
-    def _verdict(self, parent: StorePath) -> bool | None:
-        known = self._verdicts.get(parent)
-        if known is None or trio.current_time() - known[1] >= self._list_timeout:
-            return None
-        return known[0]
 
     def _is_younger(self, path: StorePath, age: float) -> bool:
         asked = self._asked.get(path)

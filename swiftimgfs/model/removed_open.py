@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class RemovedOpen:
     """The removed images that are still in Swift, by what was their name."""
 
-    def __init__(self, store: ImageStore, names: NameLocks) -> None:
+    def __init__(self, store: ImageStore, name_locks: NameLocks) -> None:
         self._store = store
-        self._names = names
+        self._name_locks = name_locks
         self._by_name: dict[StorePath, OpenImage] = {}
 
     def at(self, path: StorePath) -> OpenImage | None:
@@ -39,7 +39,7 @@ class RemovedOpen:
     async def delete(self, image: OpenImage, info: ImageInfo) -> None:
         """Delete an image that was removed and is not open any more, if it has no successor."""
         path = image.inode.path
-        async with self._names.holding(path):
+        async with self._name_locks.holding(path):
             try:
                 with contextlib.suppress(errors.NotFoundError):
                     now = await self._store.head_image(info.container, info.name)

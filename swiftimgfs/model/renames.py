@@ -78,7 +78,7 @@ class Renames:
             async with (
                 names.files.posts.held(inode),
                 names.files.followers.holding(inode),
-                names.files.names.holding(target),
+                names.files.name_locks.holding(target),
             ):
                 await self._rename_image(inode, parent, target, may_replace=may_replace)
 
@@ -247,7 +247,7 @@ class Renames:
             if known is not None:
                 await stack.enter_async_context(names.files.posts.held(known))
                 await stack.enter_async_context(names.files.followers.holding(known))
-            await stack.enter_async_context(names.files.names.holding(new))
+            await stack.enter_async_context(names.files.name_locks.holding(new))
             try:
                 await move(names, old, new, known)
             except errors.NotFoundError:

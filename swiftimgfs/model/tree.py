@@ -123,7 +123,7 @@ class Tree:
         path = inode.path
         if inode.kind is Kind.DIRECTORY:
             raise errors.IsADirectoryFsError(f"{path}: is a directory")
-        async with self._files.names.holding(path):
+        async with self._files.name_locks.holding(path):
             containers = await self._remove(inode)
             self._inodes.unlink(inode)
         await self._names.leave(inode, containers)
@@ -159,7 +159,7 @@ class Tree:
         target = await self._link_target(parent, os.fsdecode(text))
         link = LinkTarget(target.container, target.name)
         kept = headers_of(links.kept_text(text))
-        async with self._files.names.holding(path):
+        async with self._files.name_locks.holding(path):
             is_new = self._files.removed_open.at(path) is None
             info = await self._store.put_link(
                 path.container, path.name, link, kept, is_new=is_new

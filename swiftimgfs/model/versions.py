@@ -50,7 +50,7 @@ class Versions:
 
     Attributes:
         current: The one that an open gets, of each inode that is open.
-        names: Of the images, held by who changes what has one.
+        name_locks: Held by who changes what Swift has under a name.
         removed_open: Plain ones whose name was removed.
     """
 
@@ -63,8 +63,8 @@ class Versions:
         posts: Posts,
     ) -> None:
         self.current: Final[dict[Inode, OpenImage]] = {}
-        self.names: Final = NameLocks()
-        self.removed_open: Final = RemovedOpen(store, self.names)
+        self.name_locks: Final = NameLocks()
+        self.removed_open: Final = RemovedOpen(store, self.name_locks)
         self._store = store
         self._directories = directories
         self._fetcher = fetcher
@@ -174,7 +174,7 @@ class Versions:
     @contextlib.asynccontextmanager
     async def _storing(self, inode: Inode) -> AsyncIterator[bool]:
         """Hold the name of an image while it is stored; say whether it has one still."""
-        async with self.names.holding(inode.path):
+        async with self.name_locks.holding(inode.path):
             yield not inode.is_unlinked
 
     def writer_of(self, image: OpenImage) -> ImageWriter:

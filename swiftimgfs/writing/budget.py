@@ -2,8 +2,8 @@
 
 Two limits: what is in memory, and that with what is in the spool. Who is at the second one
 waits for uploads; when none is on its way, the writer with the most to give starts one.
-So nobody waits for what nobody does. Nothing here awaits but `freed`, `filled`, `emptied` and
-`completing`.
+So nobody waits for what nobody does. Nothing here awaits but `freed`, `filled`, `emptied`, `have_memory`,
+`have_room` and `completing`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from swiftimgfs import errors
 from swiftimgfs.writing.hooks import NoLender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from swiftimgfs.writing.hooks import MemoryLender
 
@@ -104,6 +105,31 @@ class DirtyBudget:
             self._changing.unpark_all()
         if memory < 0 or spooled < 0:
             self.wake()
+
+    async def have_memory(self, size: int, enough: int) -> None:
+        """Return when `size` bytes more may wait in memory, or fewer than `enough` uploads run."""
+        while self.uploads >= enough and not self.has_memory(size):
+            await self.freed()
+
+    async def have_room(self, size: int, check: Callable[[], None]) -> None:
+        """Return when `size` bytes more may wait for Swift.
+
+        Args:
+            size: Bytes.
+            check: Raises what is a reason not to wait.
+
+        Raises:
+            HostFullError: All room is taken, and nobody can free any.
+        """
+        while not self.has_room(size):
+            can_wait = self.relieve() or self.uploads
+            if self.has_room(size):
+                break
+            check()
+            if not can_wait:
+                raise errors.HostFullError("spool_size is used up by what Swift does not take")
+            await self.freed()
+        check()
 
     def relieve(self) -> bool:
         """Have the writer with the most dirty bytes free some; return whether any could."""

@@ -61,9 +61,14 @@ class CellUploads:
         self._puts = 0
         self._is_foreseen = False
 
-    def failure(self) -> errors.SwiftImgFsError | None:
-        """Return what an upload failed with that was not tried again since."""
-        return next((c.failure for c in self._image.cells if c.failure is not None), None)
+    def check(self) -> None:
+        """Tell an application at once that what it goes on to write will not be stored.
+
+        Raises:
+            SwiftImgFsError: What an upload failed with that was not tried again since.
+        """
+        if (failure := self._failure()) is not None:
+            raise failure
 
     async def settled(self) -> None:
         """Return when none is on its way."""
@@ -115,7 +120,7 @@ class CellUploads:
         for cell in self._image.cells:
             cell.failure = None
         while len(self._image.cells) or self.flying:
-            failure = self.failure()
+            failure = self._failure()
             if failure is not None and not self.flying:
                 raise failure
             if failure is None:
@@ -140,6 +145,9 @@ class CellUploads:
 
     def _is_ours(self, cell: Cell) -> bool:
         return not any(isinstance(e.source, Stored) for e in self._image.content(cell))
+
+    def _failure(self) -> errors.SwiftImgFsError | None:
+        return next((c.failure for c in self._image.cells if c.failure is not None), None)
 
     async def _upload(self, cell: Cell) -> None:
         try:

@@ -156,8 +156,7 @@ class Committer:
         await entry.committing(etag, named, self._replaced(named))
 
     def _replaced(self, named: Collection[ObjectName]) -> list[ObjectName]:
-        own = self._uploader.container, self._uploader.name
-        kept = {*named, own}
+        kept = {*named, self._uploader.image}
         old = self.base.parts if self.base else ()
         return [part for part in old if part not in kept]
 

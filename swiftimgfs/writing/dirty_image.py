@@ -14,6 +14,8 @@ Nothing here awaits, or asks Swift.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from swiftimgfs.layout import Extent, Layout
     from swiftimgfs.writing.budget import DirtyBudget
-    from swiftimgfs.writing.hooks import ImageFormat
+    from swiftimgfs.writing.hooks import ImageFormat, ObjectName
     from swiftimgfs.writing.spool import SpoolFile
 
 
@@ -117,6 +119,23 @@ class DirtyImage:
         self.extents.truncate(size)
         self.cells.truncate(size)
         self.count()
+
+    def stored_in(self) -> dict[ObjectName, int]:
+        """Return how many bytes of it are in each object of Swift's."""
+        stored: Counter[ObjectName] = Counter()
+        for extent in self.extents.extents:
+            if isinstance(extent.source, Stored):
+                stored[extent.source.container, extent.source.object] += extent.size
+        return stored
+
+    def renamed(self, old: ObjectName, new: ObjectName) -> None:
+        """Have what is stored in one object be found in another, of the same bytes."""
+        container, name = new
+        for extent in tuple(self.extents.extents):
+            source = extent.source
+            if isinstance(source, Stored) and (source.container, source.object) == old:
+                moved = replace(source, container=container, object=name)
+                self.extents.replace(extent.offset, extent.size, [(extent.size, moved)])
 
     def count(self) -> None:
         """Tell the budget what is dirty now."""

@@ -12,14 +12,34 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from swiftimgfs.layout import Extent, LocalFile, Source
 
 
-def rows_of(extents: Iterable[Extent]) -> list[list[object]]:
-    """Return extents as rows of JSON; none may be in memory only."""
-    return [_row(extent) for extent in extents]
+def recipe_of(
+    place: tuple[str, str],
+    base_etag: str | None,
+    headers: Mapping[str, str],
+    extents: Sequence[Extent],
+) -> dict[str, object]:
+    """Return an image as JSON has it.
+
+    Args:
+        place: Its container and name.
+        base_etag: Of the image that it replaces.
+        headers: What is sent with it.
+        extents: Its bytes, none of them in memory only.
+    """
+    container, name = place
+    return {
+        "container": container,
+        "name": name,
+        "size": sum(extent.size for extent in extents),
+        "base_etag": base_etag,
+        "headers": headers,
+        "extents": [_row(extent) for extent in extents],
+    }
 
 
 def _row(extent: Extent) -> list[object]:
@@ -38,7 +58,7 @@ def _row(extent: Extent) -> list[object]:
 def pieces_of(
     recipe: Mapping[str, Any], spool: LocalFile | None
 ) -> Iterator[tuple[int, Source]]:
-    """Yield what `rows_of` made, as pieces of a layout.
+    """Yield the bytes of what `recipe_of` made, as pieces of a layout.
 
     Raises:
         HostDiskError: This is no recipe, or the spool file that it needs is not there.

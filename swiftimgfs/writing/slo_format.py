@@ -106,7 +106,7 @@ class SloFormat:
         self, rows: Sequence[Segment | Hole]
     ) -> Sequence[Segment | Hole]:
         """Have what a plain image holds copied, inside Swift, to where a manifest can name it."""
-        image = self._uploader.container, self._uploader.name
+        image = self._uploader.image
         own = next(
             (r for r in rows if isinstance(r, Segment) and (r.container, r.name) == image), None
         )

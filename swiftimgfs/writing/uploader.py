@@ -57,6 +57,11 @@ class Uploader:
         self._beginning = trio.Lock()
 
     @property
+    def image(self) -> ObjectName:
+        """The image's container and name."""
+        return self.container, self.name
+
+    @property
     def entry_so_far(self) -> JournalEntry | None:
         """The journal's entry, if there is one yet."""
         return self._entry
@@ -90,6 +95,11 @@ class Uploader:
         self.stored += size
         if self._entry is not None:
             self._entry.sent(self.stored)
+
+    def sent(self, sending: Mapping[ObjectName, int]) -> int:
+        """Return how many bytes Swift was given, also of what is on its way: see the writer."""
+        own = {*self.pending, self.image}
+        return self.stored + sum(size for place, size in sending.items() if place in own)
 
     async def put(
         self,

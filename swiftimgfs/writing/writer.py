@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.layout import Layout, Stored
+from swiftimgfs.layout import Layout
 from swiftimgfs.store.metadata import (
     carried_by_bytes,
     changes_of,
@@ -36,7 +36,7 @@ from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS
 from swiftimgfs.writing.dirty_image import DirtyImage
 from swiftimgfs.writing.heads import Heads
 from swiftimgfs.writing.hooks import STALE_METADATA
-from swiftimgfs.writing.recipe import pieces_of, rows_of
+from swiftimgfs.writing.recipe import pieces_of, recipe_of
 from swiftimgfs.writing.spool import SpoolFile
 
 if TYPE_CHECKING:
@@ -176,12 +176,7 @@ class ImageWriter:
         Args:
             sending: What of each object on its way was sent, of whatever image.
         """
-        uploader = self._uploader
-        own = uploader.container, uploader.name
-        running = [
-            n for place, n in sending.items() if place in uploader.pending or place == own
-        ]
-        return uploader.stored + sum(running)
+        return self._uploader.sent(sending)
 
     @property
     def holding(self) -> AbstractAsyncContextManager[object]:
@@ -194,24 +189,12 @@ class ImageWriter:
 
     def renamed(self, container: str, name: str, base: StoredImage | None) -> None:
         """Commit under another name from now on, where `base` is what has the name already."""
-        old = self._uploader.container, self._uploader.name
+        old = self._uploader.image
         self._uploader.renamed(container, name)
         self._format.renamed(container, name)
         self._committer.base = base
         self._uploader.base_etag = base.info.etag if base else None
-        extents = self._image.extents
-        for extent in tuple(extents.extents):
-            source = extent.source
-            if isinstance(source, Stored) and (source.container, source.object) == old:
-                moved = Stored(
-                    container,
-                    name,
-                    source.etag,
-                    source.start,
-                    source.object_size,
-                    source.is_manifest,
-                )
-                extents.replace(extent.offset, extent.size, [(extent.size, moved)])
+        self._image.renamed(old, (container, name))
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -328,7 +311,12 @@ class ImageWriter:
             self._image.spill()
             entry = await self._uploader.entry()
             is_kept = await entry.keep(
-                self._recipe(),
+                recipe_of(
+                    self._uploader.image,
+                    self._uploader.base_etag,
+                    self._headers,
+                    self._image.extents.extents,
+                ),
                 self._spool.path,
                 str(reason),
                 errors.errno_name(reason.errno),
@@ -342,16 +330,6 @@ class ImageWriter:
             self._uploader.leave()
             self._is_dirty = False
         return is_kept
-
-    def _recipe(self) -> dict[str, object]:
-        return {
-            "container": self._uploader.container,
-            "name": self._uploader.name,
-            "size": self.size,
-            "base_etag": self._uploader.base_etag,
-            "headers": self._headers,
-            "extents": rows_of(self._image.extents.extents),
-        }
 
     def relieve(self) -> bool:
         """Free memory or spool: what is stored is forgotten, what is not is uploaded."""
@@ -369,27 +347,10 @@ class ImageWriter:
 
     async def _make_room(self, size: int, *, is_in_order: bool) -> None:
         """Wait until `size` bytes more may wait for Swift."""
-        budget = self._parts.budget
         enough = max(1, int(self._parts.options.connections * ENOUGH_UPLOADS))
-        while is_in_order and budget.uploads >= enough and not budget.has_memory(size):
-            await budget.freed()
-        while not budget.has_room(size):
-            can_wait = budget.relieve() or budget.uploads
-            if budget.has_room(size):
-                break
-            self._raise_upload_failure()
-            if not can_wait:
-                raise errors.HostFullError(
-                    f"{self.name}: spool_size is used up by what Swift does not take"
-                )
-            await budget.freed()
-        self._raise_upload_failure()
-
-    def _raise_upload_failure(self) -> None:
-        """Tell an application at once that what it goes on to write will not be stored."""
-        failure = self._uploads.failure()
-        if failure is not None:
-            raise failure
+        if is_in_order:
+            await self._parts.budget.have_memory(size, enough)
+        await self._parts.budget.have_room(size, self._uploads.check)
 
     def _raise_refused(self) -> None:
         if self._refused is not None:
@@ -414,8 +375,7 @@ class ImageWriter:
         extents = await self._uploads.completed(self._image.extents.extents)
         headers = await self._final_headers()
         committed = await self._committer.put_plain(payload_of(extents), headers)
-        sources = [extent.source for extent in self._image.extents.extents]
-        if committed is not None and any(isinstance(source, Stored) for source in sources):
+        if committed is not None and self._image.stored_in():
             self._image.begin(committed.image.layout.extents)
         return committed
 
@@ -424,15 +384,9 @@ class ImageWriter:
 
         Or had better be: what is left of a plain image would have to be fetched and sent.
         """
-        own = self._uploader.container, self._uploader.name
-        in_own = 0
-        for extent in self._image.extents.extents:
-            source = extent.source
-            if isinstance(source, Stored):
-                if (source.container, source.object) != own:
-                    return True
-                in_own += extent.size
-        return bool(self._uploads.flying) or in_own > self._format.plan.segment_size
+        stored = self._image.stored_in()
+        in_own = stored.pop(self._uploader.image, 0)
+        return bool(stored or self._uploads.flying) or in_own > self._format.plan.segment_size
 
     async def _final_headers(self) -> dict[str, str]:
         """Return what is sent with the image: nothing that other bytes had."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.child import finished
 from tests.support.embedded_swift import faulty_swift
 from tests.support.mounts import mounted
 
@@ -56,16 +56,11 @@ def test_the_examples_do_what_they_say(tmp_path: Path) -> None:
         mounted(tmp_path, swift.swift.environ()) as mount,
     ):
         for command, expected in examples(PAGE.read_text(encoding="utf-8")):
-            done = subprocess.run(
+            done = finished(
                 ["bash", "-c", command.replace(PLACE, str(mount.path))],
-                cwd=tmp_path / "work",
-                env={**environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=120,
-                check=False,
+                {**environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+                seconds=120,
+                directory=tmp_path / "work",
             )
             printed = done.stdout.replace(str(mount.path), PLACE)
             pattern = re.escape(expected).replace(re.escape(ANYTHING), ".*")

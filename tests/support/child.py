@@ -103,6 +103,33 @@ class Child:
         return f"{self._name} {happened}\n{self._log.read_text(errors='replace')[-3000:]}"
 
 
+def finished(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    seconds: float,
+    directory: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as a terminal would show it: all that it prints is in `stdout`.
+
+    Args:
+        command: The program with its arguments.
+        environ: All of its environment.
+        seconds: How long it may take.
+        directory: Where it runs.
+    """
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+
+
 def clean_environ() -> dict[str, str]:
     """Return our environment without what OpenStack's programs would take up from it."""
     inherited = {name: value for name, value in os.environ.items() if name[:3] != "OS_"}

@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.support.child import clean_environ
+from tests.support.child import clean_environ, finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,16 +26,8 @@ class Namespace:
         enter = ["nsenter", f"--target={self._holder.pid}", "--mount", "--wd=/"]
         if os.geteuid():
             enter += ["--user", "--preserve-credentials"]
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            [*enter, *map(str, arguments)],
-            env={**clean_environ(), **self._environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
+        environ = {**clean_environ(), **self._environ}
+        done = finished([*enter, *map(str, arguments)], environ, seconds)
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}"
         assert "Traceback" not in done.stdout
         return done.stdout

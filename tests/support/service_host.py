@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.child import finished
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -130,16 +132,8 @@ class ServiceHost:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there; what it prints, its complaints too, is in `stdout`."""
         enter = ["nsenter", f"--target={self._first}", "--mount", "--pid", "--cgroup", "--uts"]
-        return subprocess.run(
-            [*enter, "--ipc", *map(str, arguments)],
-            env={**ENVIRON, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
+        command = [*enter, "--ipc", *map(str, arguments)]
+        return finished(command, {**ENVIRON, **variables}, seconds)
 
     def run(self, *arguments: object, seconds: float = 120) -> str:
         """Run a program that must succeed there; return what it prints."""
