@@ -5,8 +5,8 @@ removal of a name, and what else this mount stores under it go one after the oth
 that is on its way when its image is removed would make it again, and the DELETE of a removed
 image could hit the one that has come in its place. Other hosts are not held off by this.
 
-A name is held over a few requests, and no lock but this is taken while it is held, except by
-a rename, which has the new name and what is moved.
+A name is held over a few requests. Who has an image's writer as well (a commit, a rename) has
+locked that before; docs/concurrency.md has the order of all locks.
 """
 
 from __future__ import annotations
