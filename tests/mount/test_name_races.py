@@ -1,6 +1,6 @@
 """A name is removed, replaced or taken while this mount stores something under it.
 
-Each is made to happen in the middle by a request that takes two seconds; a local disk ends
+Each is made to happen in the middle by a request that takes a second; a local disk ends
 as these tests want it.
 """
 
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.fault_control import Fault
-from tests.support.mounts import run
 from tests.support.stored import content, orphans, wait_for
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ def beside() -> Iterator[ThreadPoolExecutor]:
 
 
 def slow(swift: FaultySwift, path: Path, method: str) -> None:
-    """Have the next request of a kind for an image take two seconds."""
+    """Have the next request of a kind for an image take a second."""
     swift.control.clear()
     target = f"{path.parent.name}/{path.name}($|[?])"
-    swift.control.inject(Fault(method=method, target=target, delay=2))
+    swift.control.inject(Fault(method=method, target=target, delay=1))
 
 
 def wait_until_slow(swift: FaultySwift) -> None:
@@ -63,36 +62,38 @@ def size(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(params=[False, True], ids=["new", "over-old"])
-def image(request: pytest.FixtureRequest, mount: Mounted, container: str, size: int) -> Path:
-    """Where an image is stored, with an old one there or none."""
-    path = mount.path / container / "image"
-    if request.param:
-        path.write_bytes(random.Random("old").randbytes(size))
-    return path
-
-
+@pytest.fixture(params=["PUT of a new one", "PUT over an old one", "HEAD of an old one"])
 def storing(
-    swift: FaultySwift, pool: ThreadPoolExecutor, path: Path, size: int, method: str
-) -> Future[str]:
-    """Begin to store an image; return when that hangs at a request."""
-    source = path.parents[2] / f"source-{path.parent.name}"
-    source.write_bytes(random.Random("new").randbytes(size))
+    request: pytest.FixtureRequest,
+    swift: FaultySwift,
+    mount: Mounted,
+    beside: ThreadPoolExecutor,
+    container: str,
+    size: int,
+) -> tuple[Path, Future[None]]:
+    """Begin to store an image; return where, and what is over once it is closed.
+
+    The last step of its commit is on its way: the look at what is replaced, or the PUT.
+    """
+    method, _, where = request.param.partition(" ")
+    path = mount.path / container / "image"
+    if "old" in where:
+        path.write_bytes(random.Random("old").randbytes(size))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(descriptor, random.Random("new").randbytes(size))
     slow(swift, path, method)
-    writer = pool.submit(run, "cp", source, path)
+    closing_it = beside.submit(os.close, descriptor)
     wait_until_slow(swift)
-    return writer
+    return path, closing_it
 
 
-@pytest.mark.parametrize("method", ["PUT", "HEAD"])
 def test_an_image_that_is_removed_while_it_is_stored_is_gone(
-    swift: FaultySwift, beside: ThreadPoolExecutor, image: Path, size: int, method: str
+    swift: FaultySwift, storing: tuple[Path, Future[None]]
 ) -> None:
-    writer = storing(swift, beside, image, size, method)
+    image, closing_it = storing
 
-    wait_for(image.exists)
     image.unlink()
-    writer.result()
+    closing_it.result()
 
     container = image.parent.name
     assert os.listdir(image.parent) == []
@@ -100,16 +101,14 @@ def test_an_image_that_is_removed_while_it_is_stored_is_gone(
     assert orphans(swift, container, []) == []
 
 
-@pytest.mark.parametrize("method", ["PUT", "HEAD"])
 def test_an_image_that_is_replaced_while_it_is_stored_stays_replaced(
-    swift: FaultySwift, beside: ThreadPoolExecutor, image: Path, size: int, method: str
+    swift: FaultySwift, storing: tuple[Path, Future[None]]
 ) -> None:
+    image, closing_it = storing
     image.with_name("other").write_bytes(b"other")
-    writer = storing(swift, beside, image, size, method)
 
-    wait_for(image.exists)
     image.with_name("other").rename(image)
-    writer.result()
+    closing_it.result()
 
     container = image.parent.name
     assert image.read_bytes() == b"other"
