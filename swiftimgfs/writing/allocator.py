@@ -50,9 +50,8 @@ LARGEST_IN_HEAP: Final = 4 * 1024 * 1024  # larger blocks are mapped and unmappe
 GROWTH: Final = 16 * 1024 * 1024  # what the heap grows by
 IDLE_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 1.0  # how often readers are looked for, while something is written
-SLACK: Final = (
-    32 * 1024 * 1024
-)  # that may be kept besides: 20 ms to give back and to have again
+# That may be kept besides: 20 ms to give back and to have again.
+SLACK: Final = 32 * 1024 * 1024
 
 
 def keep_freed_memory(limit: int) -> None:
