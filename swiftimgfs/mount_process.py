@@ -14,7 +14,10 @@ import resource
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from swiftimgfs.mountpoint import is_automount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +69,9 @@ def start_mount(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL if is_detached else None,
-            start_new_session=True,  # a Ctrl-C is for who started us: we decide when it ends
+            # A Ctrl-C is for who started us: we decide when it ends. At an automount the
+            # kernel lets nobody through but the process group that was told to mount.
+            start_new_session=not is_automount(Path(arguments[1])),
         )
     finally:
         os.close(writer)
@@ -91,6 +96,12 @@ def forbid_core_dumps() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):  # as a sandbox may say
         log.warning("core dumps stay possible reason=%s", os.strerror(ctypes.get_errno()))
+
+
+def leave_process_group() -> None:
+    """Be in a session of our own from now on, as `start_mount` could not have it."""
+    if os.getpgrp() != os.getpid():
+        os.setsid()
 
 
 def tell_parent(message: str) -> bool:

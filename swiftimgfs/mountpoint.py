@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from swiftimgfs import errors
-from swiftimgfs.control.mounts import mount_at, resolved
+from swiftimgfs.control.mounts import mount_at, resolved, type_at
 
 DEVICE: Final = Path("/dev/fuse")
+AUTOMOUNT_TYPE: Final = "autofs"
 DEAD: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 
@@ -65,12 +66,22 @@ def check_mountpoint(mountpoint: Path) -> None:
                 f" swiftimgfs umount {mountpoint}"
             ) from None
         raise errors.MountError(f"mount point {mountpoint}: {exc.strerror}") from None
-    if os.path.ismount(mountpoint):
+    if os.path.ismount(mountpoint) and not is_automount(mountpoint):
         raise errors.MountError(
             f"mount point {mountpoint} is in use: something is mounted there"
         )
     if not is_empty:
         raise errors.MountError(f"mount point {mountpoint} is not empty")
+
+
+def is_automount(mountpoint: Path) -> bool:
+    """Return whether a place waits for us to mount there: systemd's .automount, or autofs.
+
+    To the kernel that is a mount, too. Whoever looks into it waits until something is mounted
+    there, but for the process group of who asked for it.
+    Source: Documentation/filesystems/autofs.rst of Linux, "oz mode".
+    """
+    return type_at(resolved(mountpoint)) == AUTOMOUNT_TYPE
 
 
 def free_dead_mount(mountpoint: Path) -> None:

@@ -26,6 +26,7 @@ from swiftimgfs.mount_process import (
     READY,
     READY_FD_VARIABLE,
     forbid_core_dumps,
+    leave_process_group,
     start_mount,
     tell_parent,
 )
@@ -126,6 +127,8 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
 
 def _serving(config: Config, warning: str) -> None:
     warnings = "; ".join(filter(None, (*config.warnings, warning)))
+    if READY_FD_VARIABLE in os.environ:
+        leave_process_group()
     if not tell_parent(f"{READY} {printable(warnings)}".rstrip()):
         source = config.store.source
         print(f"{source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201

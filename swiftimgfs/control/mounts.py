@@ -48,6 +48,15 @@ def mount_at(mountpoint: Path) -> MountEntry | None:
     return found[-1] if found else None
 
 
+def type_at(mountpoint: Path) -> str:
+    """Return the type of what is uppermost at a place; empty when nothing is mounted there."""
+    found = ""
+    for fields, kind, _, _ in _rows(MOUNTS.read_bytes()):
+        if _unescaped(fields[4]) == str(mountpoint):
+            found = kind.decode()
+    return found
+
+
 def resolved(mountpoint: Path) -> Path:
     """Return a mount point as the kernel lists it, without asking the mount itself."""
     path = Path(os.path.abspath(mountpoint))  # noqa: PTH100  # a dead mount cannot be resolved
@@ -56,10 +65,7 @@ def resolved(mountpoint: Path) -> Path:
 
 def parse_mounts(text: bytes) -> Iterator[MountEntry]:
     """Yield the mounts of ours in a mountinfo file."""
-    for line in text.splitlines():
-        fields = line.split(b" ")
-        # After six fields come some that may be there, and a dash that ends them.
-        kind, source, options = fields[fields.index(b"-", 6) + 1 :][:3]
+    for fields, kind, source, options in _rows(text):
         if kind.decode() == FILESYSTEM_TYPE:
             user = _USER.search(options.decode(errors="replace"))
             yield MountEntry(
@@ -69,6 +75,15 @@ def parse_mounts(text: bytes) -> Iterator[MountEntry]:
                 uid=int(user[1]) if user else 0,
                 is_read_only=b"ro" in fields[5].split(b","),
             )
+
+
+def _rows(text: bytes) -> Iterator[tuple[list[bytes], bytes, bytes, bytes]]:
+    """Yield the first fields, the type, the source and the options of each mount."""
+    for line in text.splitlines():
+        fields = line.split(b" ")
+        # After six fields come some that may be there, and a dash that ends them.
+        kind, source, options = fields[fields.index(b"-", 6) + 1 :][:3]
+        yield fields, kind, source, options
 
 
 def _unescaped(field: bytes) -> str:

@@ -33,7 +33,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceHost]:
     with service_host(tmp_path_factory.mktemp("host")) as running:
         service = (UNITS / "swiftimgfs@.service").read_text(encoding="utf-8")
         running.write("/etc/systemd/system/swiftimgfs@.service", service, 0o644)
-        running.run("ln", "-s", Path(sys.executable).with_name("swiftimgfs"), "/usr/bin/")
+        programs = Path(sys.executable).parent
+        running.run("ln", "-s", programs / "swiftimgfs", "/usr/bin/")
+        running.run("ln", "-s", programs / "mount.swiftimgfs", "/usr/sbin/")
         running.run("mkdir", PLACE)
         yield running
 
@@ -77,7 +79,8 @@ def unit(host: ServiceHost, swift: FaultySwift, container: str) -> Iterator[Unit
         "password": environ["ST_KEY"],
     }
     clouds = {"clouds": {"mycloud": {"auth_type": "v1password", "auth": login}}}
-    host.write("/etc/swiftimgfs/images.clouds.yaml", yaml.safe_dump(clouds))
+    for path in ("/etc/swiftimgfs/images.clouds.yaml", "/etc/openstack/clouds.yaml"):
+        host.write(path, yaml.safe_dump(clouds))
     made = Unit(host)
     made.configure(f"mycloud:{container}")
     yield made
@@ -181,3 +184,45 @@ def test_a_start_in_vain_is_tried_again_until_the_container_is_there(unit, swift
 
     unit.wait_until(lambda: unit.shown("ActiveState") == "active")
     assert unit.is_mounted()
+
+
+@pytest.fixture
+def automount(unit: Unit, container: str) -> Iterator[ServiceHost]:
+    """The units of contrib/systemd/examples, with another source."""
+    host = unit.host
+    for name in ("mnt-images.automount", "mnt-images.mount"):
+        text = (UNITS / "examples" / name).read_text(encoding="utf-8")
+        text = text.replace("mycloud:glance", f"mycloud:{container}")
+        host.write(f"/etc/systemd/system/{name}", text, 0o644)
+    host.run("systemctl", "daemon-reload")
+    host.run("systemctl", "start", "mnt-images.automount")
+    yield host
+    host.call("systemctl", "stop", "mnt-images.automount", "mnt-images.mount")
+    host.run("sh", "-c", "rm /etc/systemd/system/mnt-images.*")
+    host.run("systemctl", "daemon-reload")
+
+
+@pytest.mark.skipif(not Path("/dev/autofs").exists(), reason="the kernel has no autofs")
+def test_an_automount_mounts_when_somebody_looks_and_can_be_unmounted(
+    automount, swift, container
+):
+    assert automount.shown("mnt-images.mount", "ActiveState") == "inactive"
+    with contextlib.closing(swift.connect()) as client:
+        client.put_object(container, "image", b"bytes")
+
+    for _ in range(2):
+        assert automount.run("cat", f"{PLACE}/image", seconds=30) == "bytes"
+        assert automount.shown("mnt-images.mount", "ActiveState") == "active"
+        assert "fuse.swiftimgfs" in automount.run("findmnt", "-no", "FSTYPE", PLACE)
+        automount.run("systemctl", "stop", "mnt-images.mount")
+        assert automount.run("findmnt", "-no", "FSTYPE", PLACE).strip() == "autofs"
+
+
+@pytest.mark.skipif(not Path("/dev/autofs").exists(), reason="the kernel has no autofs")
+def test_an_automount_of_a_cloud_that_says_no_fails_who_looks(automount):
+    automount.run("rm", "/etc/openstack/clouds.yaml")
+
+    assert "No such device" in automount.call("ls", PLACE, seconds=30).stdout
+
+    log = automount.call("journalctl", "--no-pager", "-u", "mnt-images.mount").stdout
+    assert "no cloud 'mycloud'" in log

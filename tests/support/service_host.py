@@ -75,7 +75,8 @@ ln -s ../systemd-journald.socket etc/systemd/system/sockets.target.wants/
 tr -d - </proc/sys/kernel/random/uuid >etc/machine-id
 
 mount -t tmpfs -o mode=755 dev dev
-for name in null zero full random urandom tty fuse; do
+for name in null zero full random urandom tty fuse autofs; do
+    [ -e "/dev/$name" ] || continue
     : >"dev/$name"
     mount --bind "/dev/$name" "dev/$name"
 done
