@@ -174,6 +174,13 @@ def test_wrong_settings_are_not_tried_again(unit, container):
     assert unit.shown("NRestarts") == "0"
 
 
+def test_a_name_that_no_settings_have_fails(host):
+    done = host.call("systemctl", "start", "swiftimgfs@imgaes")
+
+    assert done.returncode == 1
+    assert "assertion" in done.stdout.lower()
+
+
 def test_a_start_in_vain_is_tried_again_until_the_container_is_there(unit, swift, container):
     unit.configure(f"mycloud:{container}-later")
     unit.host.call("systemctl", "start", UNIT)
