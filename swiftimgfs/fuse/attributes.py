@@ -20,8 +20,6 @@ BLOCK = 512  # what st_blocks counts, whatever st_blksize says
 FRAGMENT = 4096  # what statvfs counts in: with larger ones a small quota would be none
 LONGEST_NAME = 255
 
-_TYPES = {Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.LINK: stat.S_IFLNK}
-
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
@@ -46,11 +44,9 @@ def entry_attributes(
     """Return an inode as the kernel wants it; `size` in bytes, and how many are no holes."""
     stored = stored_attributes(inode.metadata)
     is_directory = inode.kind is Kind.DIRECTORY
-    default = (0o777 if is_directory else 0o666) & ~presentation.umask
-    mode = default if stored.mode is None else stored.mode
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = inode.number
-    entry.st_mode = _TYPES[inode.kind] | (0o777 if inode.kind is Kind.LINK else mode)
+    entry.st_mode = _mode(inode.kind, stored.mode, presentation.umask)
     entry.st_nlink = 2 if is_directory else 1
     entry.st_uid = presentation.uid if stored.uid is None else stored.uid
     entry.st_gid = presentation.gid if stored.gid is None else stored.gid
@@ -60,6 +56,14 @@ def entry_attributes(
     entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = inode.mtime_ns
     entry.entry_timeout = entry.attr_timeout = presentation.attr_timeout
     return entry
+
+
+def _mode(kind: Kind, permissions: int | None, umask: int) -> int:
+    if kind is Kind.LINK:
+        return stat.S_IFLNK | 0o777
+    if kind is Kind.DIRECTORY:
+        return stat.S_IFDIR | (0o777 & ~umask if permissions is None else permissions)
+    return stat.S_IFREG | (0o666 & ~umask if permissions is None else permissions)
 
 
 def statvfs_data(usage: Usage) -> pyfuse3.StatvfsData:

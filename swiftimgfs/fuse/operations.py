@@ -24,6 +24,7 @@ from swiftimgfs.fuse.attributes import (
     entry_attributes,
     statvfs_data,
 )
+from swiftimgfs.fuse.directory_reply import DOTS, DirectoryReply
 from swiftimgfs.fuse.failures import Refusals
 from swiftimgfs.model.attributes import AttributeChanges
 from swiftimgfs.model.inodes import Kind
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
 
 CHANGES_AT_ONCE: Final = 1000  # that the kernel is told of before others get a turn
-# Of entries that the kernel may not keep in one answer. It takes 6,000 in one, and `ls -l` then
-# asks for each of them: after these few it is known to do so, and the rest is settled.
-UNSETTLED_AT_ONCE: Final = 64
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -289,27 +286,17 @@ class ImageOperations(pyfuse3.Operations):
         directories = self._fs.open_directories
         if start_id == 0:
             await directories.rewind(fh)
-        directory = directories.directory_of(fh)
-        for number, name in ((0, b"."), (1, b"..")):
-            inode = directory if number == 0 else (directory.parent or directory)
-            if start_id <= number and not pyfuse3.readdir_reply(
-                token, name, self._attributes(inode), number + 1
-            ):
-                return
-        number, unsettled = max(start_id, 2), 0
-        while (entry := await directories.entry(fh, number - 2)) is not None:
-            number += 1
-            inode, is_settled = entry
-            attributes = self._attributes(inode)
-            if not is_settled:
-                attributes.attr_timeout = 0
-                unsettled += 1
-            if not pyfuse3.readdir_reply(token, inode.component.encode(), attributes, number):
-                self._fs.forgo(inode)
-                return
-            self._fs.remember(inode)
-            if unsettled == UNSETTLED_AT_ONCE:
-                return
+        reply = DirectoryReply(token, self._attributes)
+        if not reply.add_dots(directories.directory_of(fh), start_id):
+            return
+        number = max(start_id, DOTS)
+        while (entries := await directories.entries(fh, number - DOTS)) is not None:
+            for inode, is_settled in entries:
+                number += 1
+                if not reply.add(inode, number, is_settled=is_settled):
+                    self._fs.forgo(inode)
+                    return
+                self._fs.remember(inode)
 
     @replying
     async def releasedir(self, fh: int) -> None:

@@ -228,12 +228,14 @@ class ImageDetails:
         await self.ask_for_manifests(images)
         if self._exact_times is ExactTimes.NOBODY:
             return
-        unknown = [info for info in images if not self._has_metadata_of(info)]
-        for stratum, alike in samples.by_stratum(unknown).items():
-            if self._verdict(stratum) is None:
+        for stratum, alike in samples.by_stratum(images).items():
+            if self._verdict(stratum) is False:
+                continue
+            unknown = [info for info in alike if not self._has_metadata_of(info)]
+            if unknown and self._verdict(stratum) is None:
                 await self._judge(stratum, all_of_them())
             if self._verdict(stratum) is not False:
-                await self._head_all(i for i in alike if not self._has_metadata_of(i))
+                await self._head_all(i for i in unknown if not self._has_metadata_of(i))
 
     async def ask_for_manifests(self, images: Iterable[ImageInfo]) -> None:
         """Ask, side by side, for those of listed images that may be DLOs."""

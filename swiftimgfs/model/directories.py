@@ -239,33 +239,26 @@ class Directories:
             directories_of(directory, entries), lambda: directories_of(directory, listed)
         )
 
-    def best(self, directory: StorePath, entry: Entry) -> Entry:
-        """Return the best that is known of an entry."""
+    def best(self, directory: StorePath, entry: Entry) -> Entry | None:
+        """Return the best that is known of an entry; None when it is not to be shown.
+
+        That is an image that was found gone, or that a manifest names which was asked only
+        now. Its listing then has it no more.
+        """
         if entry.kind is Kind.DIRECTORY:
             return self._markers.best(directory.child(entry.component), entry)
-        if entry.info is None:
+        listed = entry.info
+        if listed is None:
             return entry
-        info = self._details.best(entry.info)
-        return (
-            entry if info is None or info is entry.info else file_entry(entry.component, info)
-        )
-
-    def has_gone(self, entry: Entry) -> bool:
-        """Return whether a listed image was found gone; its listing then has it no more.
-
-        The same of one that a manifest names that was asked only now.
-        """
-        if entry.kind is Kind.DIRECTORY or entry.info is None:
-            return False
-        container, name = entry.info.container, entry.info.name
-        if self._details.best(entry.info) is None:
-            place = StorePath(container, name)
+        info = self._details.best(listed)
+        if info is None:
+            place = StorePath(listed.container, listed.name)
             self.changes.found_gone(place, self._overlay.image(place))
-        elif self._listings.is_segment(container, name):
-            self._listings.set_entry(StorePath(container, name), None)
-        else:
-            return False
-        return True
+            return None
+        if self._listings.is_segment(listed.container, listed.name):
+            self._listings.set_entry(StorePath(listed.container, listed.name), None)
+            return None
+        return entry if info is listed else file_entry(entry.component, info)
 
     async def lookup_image(self, path: StorePath) -> Entry:
         """Return the file `path`, whatever lies deeper: an image at most `attr_timeout` old.

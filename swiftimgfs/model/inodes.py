@@ -181,14 +181,15 @@ class InodeTable:
             kind: What it is.
             path: Where it is; by default where the parent's path leads.
         """
-        place = _place(parent, component, path)
+        place = None if path is None else _place(parent, component, path)
         inode = self.find(parent, component)
         if inode is not None and inode.kind is kind and inode.place == place:
             return inode
         if inode is not None:
             self.unlink(inode)
-        inode = Inode(next(self._numbers), parent, component, kind, place=place)
-        self._by_number[inode.number] = inode
+        number = next(self._numbers)
+        inode = Inode(number, parent, component, kind, place=place)
+        self._by_number[number] = inode
         self._by_name.setdefault(parent.number, {})[component] = inode
         return inode
 

@@ -13,6 +13,7 @@ many names of a directory, they are asked for here, side by side: see `walks`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from swiftimgfs.model.entries import Entry
@@ -20,6 +21,8 @@ from swiftimgfs.model.handles import HandleTable
 from swiftimgfs.model.inodes import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.entries import Listing
     from swiftimgfs.model.files import OpenFiles
@@ -88,13 +91,15 @@ class OpenDirectories:
             fresh.path = directory.path
             self._handles.replace(handle, fresh)
 
-    async def entry(self, handle: int, index: int) -> tuple[Inode, bool] | None:
-        """Return entry number `index` of an open directory; None after the last.
+    async def entries(self, handle: int, index: int) -> Iterator[tuple[Inode, bool]] | None:
+        """Return some entries of an open directory, from number `index` on; None after the last.
 
-        The caller remembers the inode when the kernel has been told of it, else forgoes it.
+        Nothing is awaited between two of them: of 100,000 names that would be a fifth of the
+        time. The caller remembers an inode when the kernel has been told of it, else forgoes
+        it.
 
         Returns:
-            The entry's inode, and whether the kernel may keep its attributes.
+            For each its inode, and whether the kernel may keep its attributes.
 
         Raises:
             SwiftImgFsError: What loading the rest failed with.
@@ -105,13 +110,15 @@ class OpenDirectories:
             if not await self._look_at(directory, index):
                 return None
             offset = 0
-        entry, is_settled = directory.window[offset]
-        return self._names.inode_of(directory.inode, entry), is_settled
+        return (
+            (self._names.inode_of(directory.inode, entry), is_settled)
+            for entry, is_settled in islice(directory.window, offset, None)
+        )
 
     async def _look_at(self, directory: DirectoryHandle, index: int) -> bool:
         """Have entries from `index` on in the window; return whether there are any.
 
-        Where the whole directory is looked at, what is gone falls out of it.
+        What was found gone falls out of the directory.
         """
         path = directory.inode.path
         while True:
@@ -122,18 +129,14 @@ class OpenDirectories:
             is_walked = self._directories.is_walked(path)
             if is_walked:
                 await self._directories.exact(path, some, directory.entries)
-                there = [entry for entry in some if not self._directories.has_gone(entry)]
-                directory.entries[index : index + CHUNK] = there
-                some = there
-            if some:
+            best = (self._directories.best(path, entry) for entry in some)
+            shown = [entry for entry in best if entry is not None]
+            directory.entries[index : index + CHUNK] = shown
+            if shown:
                 break
         directory.start = index
         directory.window = [
-            (
-                self._directories.best(path, e),
-                is_walked or self._directories.is_settled(path, e),
-            )
-            for e in some
+            (entry, is_walked or self._directories.is_settled(path, entry)) for entry in shown
         ]
         return True
 

@@ -176,7 +176,7 @@ class LinkTarget:
     account: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Final and not frozen: that takes three times as long, a million times
 class ImageInfo:
     """What HEAD of an image says: one version of it.
 
@@ -192,18 +192,18 @@ class ImageInfo:
         link: Where it leads, when it is a symlink: nothing else here is its target's.
     """
 
-    container: str
-    name: str
-    size: int
-    etag: str
-    last_modified_ns: int
-    content_type: str = "application/octet-stream"
-    manifest: Manifest | None = None
-    dlo: tuple[str, str] | None = None
-    metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
-    kept_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
-    transaction_id: str = field(default="", compare=False)
-    link: LinkTarget | None = None
+    container: Final[str]
+    name: Final[str]
+    size: Final[int]
+    etag: Final[str]
+    last_modified_ns: Final[int]
+    content_type: Final[str] = "application/octet-stream"
+    manifest: Final[Manifest | None] = None
+    dlo: Final[tuple[str, str] | None] = None
+    metadata: Final[Mapping[str, str]] = field(default_factory=lambda: NO_METADATA)
+    kept_headers: Final[Mapping[str, str]] = field(default_factory=lambda: NO_METADATA)
+    transaction_id: Final[str] = field(default="", compare=False)
+    link: Final[LinkTarget | None] = None
 
     @property
     def mtime_ns(self) -> int:
