@@ -24,7 +24,7 @@ class Sending:
 
     def __init__(self, body: Payload | bytes) -> None:
         self._body = body
-        self.is_over = False
+        self._is_over = False
 
     def body(self) -> Sending | bytes:
         """Return what is to be sent.
@@ -32,8 +32,18 @@ class Sending:
         Raises:
             StoreUnavailableError: Nobody wants it any more.
         """
+        body = self._body
         self._check()
-        return self if isinstance(self._body, Payload) else self._body
+        return self if isinstance(body, Payload) else body
+
+    def end(self) -> None:
+        """Send nothing more, and let the bytes go.
+
+        swiftclient keeps a connection's last answer, and requests in it what was asked: else
+        each idle connection would hold a whole segment.
+        """
+        self._is_over = True
+        self._body = b""
 
     def __bool__(self) -> bool:
         return True  # else an empty body would be none
@@ -42,13 +52,15 @@ class Sending:
         return len(self._body)
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        assert isinstance(self._body, Payload)  # noqa: S101  # by `body`
-        for buffer in self._body:
+        body = self._body
+        self._check()
+        assert isinstance(body, Payload)  # noqa: S101  # by `body`
+        for buffer in body:
             self._check()
             yield buffer
 
     def _check(self) -> None:
-        if self.is_over:
+        if self._is_over:
             raise errors.StoreUnavailableError("given up before it was sent")
 
 

@@ -184,6 +184,7 @@ class ConnectionPool:
         with self.traffic.exchange(request) as exchange:
             connection, response = await self._in_thread(request, self._send)
             exchange.answered(response.status, len(response.body))
+        connection.resp = None  # of which a long listing is megabytes
         self._idle.append(connection)
         return response
 
@@ -198,7 +199,7 @@ class ConnectionPool:
         try:
             return await self.run_in_thread(call, str(request), self.retry.deadline(request))
         finally:
-            sending.is_over = True
+            sending.end()
 
     async def compute(self, blocking: Callable[[], None]) -> None:
         """Return when `blocking` has returned, in a thread: what takes a processor's time."""

@@ -1,9 +1,13 @@
-"""Of a request that was given up nothing is sent: an old PUT never comes after a newer one."""
+"""A request that was given up sends nothing more, and one that ended keeps nothing.
+
+Else an old PUT could come after a newer one, and each idle connection would hold a segment.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,3 +109,20 @@ async def test_the_rest_of_a_body_is_not_sent(swift: FaultySwift, container: str
 
     assert body.sent == len(b"first ")
     assert content(swift, container, "late") is None
+
+
+class Buffers(list[bytes]):
+    """Those of a body, of which can be told whether somebody still has them."""
+
+
+async def test_an_idle_connection_keeps_no_bytes(swift: FaultySwift, container: str) -> None:
+    pool = ConnectionPool(identity_of(swift), size=1, transport=TRANSPORT, retry=RetryPolicy())
+    buffers = Buffers([b"first ", b"second"])
+    kept = weakref.ref(buffers)
+
+    async with contextlib.aclosing(pool):
+        await pool.request(Request("PUT", container, "sent", body=Payload(buffers)))
+        del buffers
+
+        assert kept() is None
+    assert content(swift, container, "sent") == b"first second"
