@@ -19,7 +19,7 @@ from swiftimgfs.fuse.attributes import Presentation
 from swiftimgfs.model.details import ExactTimes
 from swiftimgfs.model.directories import FreshnessOptions
 from swiftimgfs.model.views import Layout, ViewOptions
-from swiftimgfs.store.auth import EndpointOptions, TransportOptions
+from swiftimgfs.store.auth import EndpointOptions, TransportOptions, check_authorities
 from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.naming import Naming
 from swiftimgfs.store.request import RetryPolicy
@@ -293,12 +293,9 @@ def _endpoint_url(settings: Settings) -> str | None:
 def _cacert(settings: Settings) -> str | None:
     if not settings["swift_store_cacert"]:
         return None
-    path = Path(settings["swift_store_cacert"]).absolute()  # the background is elsewhere
-    try:
-        path.open("rb").close()
-    except OSError as exc:
-        raise errors.ConfigError(f"cacert {path}: {exc.strerror}") from None
-    return str(path)
+    path = str(Path(settings["swift_store_cacert"]).absolute())  # the background is elsewhere
+    check_authorities("cacert", path)
+    return path
 
 
 def _cache_dir(settings: Settings, mountpoint: Path) -> Path | None:

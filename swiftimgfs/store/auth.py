@@ -10,9 +10,11 @@ from __future__ import annotations
 import abc
 import http
 import logging
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import swiftclient.client
@@ -76,6 +78,26 @@ class EndpointOptions:
     interface: str | None = None
     service_type: str | None = None
     expire_soon: float = EXPIRE_SOON
+
+
+def check_authorities(what: str, path: str) -> None:
+    """Refuse a file of CA certificates that has none, before anybody is asked with it.
+
+    Args:
+        what: Who names the file, for the message.
+        path: Of the file; of a directory of them, as OpenSSL takes one, too.
+
+    Raises:
+        ConfigError: It cannot be read, or no certificate is in it.
+    """
+    if Path(path).is_dir():
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise errors.ConfigError(f"{what} {path}: no certificate (PEM) in it") from None
+    except OSError as exc:
+        raise errors.ConfigError(f"{what} {path}: {exc.strerror}") from None
 
 
 class Identity(Protocol):
@@ -152,9 +174,8 @@ class RenewingIdentity(abc.ABC):
     half its life, since it would otherwise be renewed with every request.
     """
 
-    warning: Final = ""
-
-    def __init__(self, expire_soon: float = EXPIRE_SOON) -> None:
+    def __init__(self, expire_soon: float = EXPIRE_SOON, warning: str = "") -> None:
+        self.warning: Final = warning
         self._expire_soon: Final = expire_soon
         self._lock = threading.Lock()
         self._attempts = 0
@@ -222,6 +243,7 @@ class LegacyIdentity(RenewingIdentity):
     ) -> None:
         super().__init__(endpoint.expire_soon)
         self._auth_url = auth_url
+        self._user = user
         self._headers = {"X-Auth-User": user, "X-Auth-Key": key}
         self._transport = transport
         self._storage_url = endpoint.storage_url
@@ -232,7 +254,7 @@ class LegacyIdentity(RenewingIdentity):
         Source: Swift's "The Auth System". swiftclient's own `get_auth_1_0` does the same,
         and throws `X-Auth-Token-Expires` away.
         """
-        with translated(f"authentication at {self._auth_url}"):
+        with translated(f"authentication of {self._user}", at=self._auth_url):
             parsed, connection = open_connection(self._auth_url, self._transport)
             headers = {key: value.encode() for key, value in self._headers.items()}
             try:
@@ -258,10 +280,18 @@ class LegacyIdentity(RenewingIdentity):
 
 
 class KeystoneIdentity(RenewingIdentity):
-    """A keystoneauth1 session, whatever plugin it was loaded with, and the catalog."""
+    """A keystoneauth1 session, whatever plugin it was loaded with, and the catalog.
 
-    def __init__(self, session: Session, endpoint: EndpointOptions) -> None:
-        super().__init__(endpoint.expire_soon)
+    Args:
+        who: Who logs in, for messages.
+        warning: See `Identity`.
+    """
+
+    def __init__(
+        self, session: Session, endpoint: EndpointOptions, who: str, warning: str = ""
+    ) -> None:
+        super().__init__(endpoint.expire_soon, warning)
+        self._who = who
         self._session = session
         self._endpoint = endpoint
         # When to renew is decided here. With keystoneauth's own margin of 120 s a token that
@@ -270,7 +300,8 @@ class KeystoneIdentity(RenewingIdentity):
 
     def _authenticate(self) -> Grant:
         self._session.invalidate()
-        with translated("authentication with Keystone"):
+        auth_url = getattr(self._session.auth, "auth_url", None) or ""
+        with translated(f"authentication of {self._who}", at=auth_url):
             headers = self._session.get_auth_headers() or {}
             storage_url = self._endpoint.storage_url or self._find_endpoint()
         return Grant(Access(storage_url.rstrip("/"), dict(headers)), lifetime_of(self._session))

@@ -16,7 +16,7 @@ import keystoneauth1.exceptions
 import yaml
 
 from swiftimgfs import errors
-from swiftimgfs.store.auth import KeystoneIdentity
+from swiftimgfs.store.auth import KeystoneIdentity, check_authorities
 from swiftimgfs.store.location import check_service_url
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def region_of_environment(region: str | None = None, key: str | None = None) -> 
 
 def missing_key(region: CloudRegion, where: str) -> str | None:
     """Return whose password is missing, None when nobody's."""
-    auth = region.config.get("auth") or {}
-    user = auth.get("username") or auth.get("user_id")
+    auth, user = region.config.get("auth") or {}, _user_of(region)
     lacks = _is_password_login(region.config) and user and not auth.get("password")
     return f"{user} {where}" if lacks else None
 
@@ -97,7 +96,7 @@ def of_region(
     _check_password(what, region.config)
     with _understood(what):
         session = region.get_session()
-    transport = _transport_of(session, transport)
+    transport = _transport_of(session, transport, what)
     session.timeout = transport.timeout
     session.verify = False if transport.insecure else transport.cacert or True
     identity = KeystoneIdentity(
@@ -109,8 +108,14 @@ def of_region(
             interface=endpoint.interface or region.get_interface(OBJECT_STORE),
             service_type=endpoint.service_type or region.get_service_type(OBJECT_STORE),
         ),
+        f"{_user_of(region)} ({what})" if _user_of(region) else what,
     )
     return identity, transport
+
+
+def _user_of(region: CloudRegion) -> str:
+    auth = region.config.get("auth") or {}
+    return str(auth.get("username") or auth.get("user_id") or "")
 
 
 def _looked_at(config: OpenStackConfig) -> str:
@@ -182,10 +187,12 @@ def _named(region: str | None) -> dict[str, str]:
     return {"region_name": region} if region else {}
 
 
-def _transport_of(session: Session, transport: TransportOptions) -> TransportOptions:
+def _transport_of(session: Session, transport: TransportOptions, what: str) -> TransportOptions:
     """Return how a cloud's servers are talked to: as was asked for, else as its entry says."""
     if not transport.insecure and transport.cacert is None:
         cacert = session.verify if isinstance(session.verify, str) else None
+        if cacert:
+            check_authorities(f"{what.removesuffix(':')}: cacert", cacert)
         transport = replace(transport, cacert=cacert, insecure=session.verify is False)
     certificate = session.cert if isinstance(session.cert, tuple) else (session.cert, None)
     return replace(transport, certificate=certificate[0], certificate_key=certificate[1])

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from typing import TYPE_CHECKING
+import re
+import ssl
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import keystoneauth1.exceptions as keystone
 import requests
@@ -42,6 +45,15 @@ _BY_STATUS: dict[int, type[errors.SwiftImgFsError]] = {
     507: errors.StoreFullError,
 }
 SERVER_ERROR = 500
+# That a connection was not made at all; others broke later.
+_NOT_MADE: Final = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+# OpenSSL's X509_V_ERR_*: nobody here knows who signed it (18-21); source: X509_STORE_CTX_get_error(3).
+_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
+_PLACE_IN_SSL: Final = re.compile(r"^_ssl\.c:\d+: | \(_ssl\.c:\d+\)$")  # of Python's own source
+_CACERT_HINT: Final = "give its authority's by cacert (-o cacert=FILE; cacert in clouds.yaml; OS_CACERT with env:)"
 
 
 def failure_of_status(
@@ -94,41 +106,99 @@ def _retry_after(headers: dict[str, str]) -> float | None:
 
 
 @contextlib.contextmanager
-def translated(what: str, *, is_exclusive: bool = False) -> Iterator[None]:
-    """Raise whatever the clients raise inside as one of our failures, naming `what`."""
+def translated(what: str, *, is_exclusive: bool = False, at: str = "") -> Iterator[None]:
+    """Raise whatever the clients raise inside as one of our failures.
+
+    Args:
+        what: What is being done, for the message.
+        is_exclusive: Whether it carries If-None-Match, which a 412 then answers.
+        at: The URL of who is asked, where `what` does not say it.
+    """
+    asked = f"{what} at {at}" if at else what
     try:
         yield
     except swiftclient.ClientException as exc:
         if exc.http_status is None:
-            raise errors.StoreUnavailableError(f"{what}: {exc.msg}") from exc
-        raise failure_of_status(exc, what, is_exclusive=is_exclusive) from exc
-    except keystone.Unauthorized as exc:
-        raise errors.AccessDeniedError(f"{what}: Keystone refused the credentials") from exc
-    except (keystone.MissingRequiredOptions, keystone.NoMatchingPlugin) as exc:
-        raise errors.ConfigError(f"{what}: {exc}") from exc
-    except keystone.CatalogException as exc:
-        raise errors.StoreRefusedError(
-            f"{what}: no object store in the catalog: {exc}"
-        ) from exc
+            raise errors.StoreUnavailableError(f"{asked}: {exc.msg}") from exc
+        raise failure_of_status(exc, asked, is_exclusive=is_exclusive) from exc
     except keystone.ClientException as exc:
-        raise errors.StoreUnavailableError(f"{what}: {exc}") from exc
+        raise _of_keystone(exc, what, at) from exc
     except CONNECTION_FAILURES as exc:
-        raise errors.StoreUnavailableError(f"{what}: {describe(exc)}") from exc
+        raise errors.StoreUnavailableError(f"{what}: {describe(exc, at)}") from exc
 
 
-def describe(exc: BaseException) -> str:
-    """Return the innermost reason of a broken connection in one line.
+def _of_keystone(exc: keystone.ClientException, what: str, at: str) -> errors.SwiftImgFsError:
+    asked = f"{what} at {at}" if at else what
+    match exc:
+        case keystone.Unauthorized():
+            return errors.AccessDeniedError(f"{asked}: Keystone refused the credentials")
+        case keystone.MissingRequiredOptions() | keystone.NoMatchingPlugin():
+            return errors.ConfigError(f"{what}: {exc}")
+        case keystone.CatalogException():
+            return errors.StoreRefusedError(f"{asked}: no object store in the catalog: {exc}")
+        case _:
+            pass
+    if any(isinstance(cause, requests.RequestException) for cause in _causes(exc)):
+        return errors.StoreUnavailableError(f"{what}: {describe(exc, at)}")
+    return errors.StoreUnavailableError(f"{asked}: {exc}")
 
-    requests nests urllib3's errors, which nest the socket's: only the last says what a
-    person wants to know ("Connection refused", "Name or service not known").
+
+def describe(exc: BaseException, at: str = "") -> str:
+    """Return in one line which server could not be reached, or what a connection broke of.
+
+    requests and keystoneauth nest urllib3's errors, which nest the socket's: only the last
+    says what a person wants to know ("connection refused", "no such host").
+
+    Args:
+        exc: What a client raised.
+        at: The URL that was asked for; shown instead of the bare address of its server.
     """
     if isinstance(exc, requests.exceptions.InvalidHeader):
         return "a header has characters that HTTP cannot carry"  # requests would show it
+    causes = list(_causes(exc))
+    server = _server_of(causes, at)
+    reason = causes[-1]
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _certificate_problem(reason, server or "the server")
+    text = _text_of(causes)
+    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes):
+        return f"cannot reach the proxy before {server or 'the server'}: {text}"
+    is_made = not any(isinstance(cause, _NOT_MADE) for cause in causes)
+    if not server:
+        return text
+    return f"{server}: {text}" if is_made else f"cannot reach {server}: {text}"
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it was raised of, down to the first of all."""
     reason: BaseException = exc
     while True:
+        yield reason
         inner = getattr(reason, "reason", None) or reason.__cause__ or reason.__context__
         if not isinstance(inner, BaseException) or inner is reason:
-            break
+            return
         reason = inner
-    text = str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
-    return " ".join(text.split())
+
+
+def _server_of(causes: list[BaseException], at: str) -> str:
+    """Return the server's URL without what was asked of it; empty when no client names it."""
+    urls = (getattr(getattr(cause, "request", None), "url", None) for cause in causes)
+    url = urlsplit(next(filter(None, urls), None) or at)
+    server = f"{url.scheme}://{url.netloc.rpartition('@')[2]}" if url.netloc else ""
+    return at if at.startswith(server) else server
+
+
+def _text_of(causes: list[BaseException]) -> str:
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return "no such host"
+    reason = causes[-1]
+    text = " ".join(str(getattr(reason, "strerror", None) or reason).split())
+    text = _PLACE_IN_SSL.sub("", text) or type(reason).__name__
+    is_sentence = text[1:2].islower() or text[1:2] == " "
+    return text[:1].lower() + text[1:] if is_sentence else text
+
+
+def _certificate_problem(exc: ssl.SSLCertVerificationError, server: str) -> str:
+    if exc.verify_code in _UNKNOWN_AUTHORITY:
+        return f"the certificate of {server} is not trusted: {_CACERT_HINT}"
+    return f"the certificate of {server} is refused: {exc.verify_message}"

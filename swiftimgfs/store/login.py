@@ -14,7 +14,12 @@ from keystoneauth1.identity import v3
 
 from swiftimgfs import errors
 from swiftimgfs.store import clouds
-from swiftimgfs.store.auth import FixedIdentity, KeystoneIdentity, LegacyIdentity
+from swiftimgfs.store.auth import (
+    FixedIdentity,
+    KeystoneIdentity,
+    LegacyIdentity,
+    check_authorities,
+)
 from swiftimgfs.store.location import check_service_url
 from swiftimgfs.store.references import AccountReference
 from swiftimgfs.store.trusts import CallerIdentity
@@ -167,7 +172,12 @@ def _of_environment(
 
 
 def _legacy_reference(environ: Mapping[str, str]) -> AccountReference:
-    missing = [name for name in ("ST_USER", "ST_KEY") if not environ.get(name)]
+    key = environ.get("ST_KEY") or environ.get(KEY_VARIABLE, "")
+    missing = [
+        name
+        for name, text in (("ST_USER", environ.get("ST_USER")), ("ST_KEY", key))
+        if not text
+    ]
     if missing:
         raise errors.ConfigError(f"env: ST_AUTH is set, but not {' and '.join(missing)}")
     check_service_url("ST_AUTH", environ["ST_AUTH"])
@@ -175,7 +185,7 @@ def _legacy_reference(environ: Mapping[str, str]) -> AccountReference:
         "",
         environ["ST_AUTH"],
         environ["ST_USER"],
-        environ["ST_KEY"],
+        key,
         auth_version=environ.get("ST_AUTH_VERSION", "1"),  # the swift CLI's default with ST_*
     ).with_domains()
 
@@ -199,7 +209,9 @@ def _of_reference(
         return LegacyIdentity(
             reference.auth_url, reference.user, reference.key, transport, endpoint
         )
-    return KeystoneIdentity(_session_of(reference, transport), endpoint)
+    who = reference.user or "an application credential"
+    who += f" (reference {reference.name})" if reference.name else ""
+    return KeystoneIdentity(_session_of(reference, transport), endpoint, who)
 
 
 def _of_caller(
@@ -254,7 +266,11 @@ def _with_certificates(
     transport: TransportOptions, environ: Mapping[str, str]
 ) -> TransportOptions:
     """Return the transport with the CA that the environment names, where none was given."""
-    return replace(transport, cacert=transport.cacert or environ.get("OS_CACERT"))
+    cacert = environ.get("OS_CACERT")
+    if transport.cacert or not cacert:
+        return transport
+    check_authorities("OS_CACERT", cacert)
+    return replace(transport, cacert=cacert)
 
 
 def _session_of(

@@ -90,7 +90,7 @@ class CallerIdentity:
             log.info("trust deleted id=%s", trust)
 
     def _set_up(self) -> FixedIdentity | KeystoneIdentity:
-        with translated("the caller's token"):
+        with translated("the caller's token", at=self._identity_url):
             caller = self._read_token()
         storage_url = self._endpoint.storage_url or self._find_endpoint(caller)
         if self._trustee is not None:
@@ -117,7 +117,9 @@ class CallerIdentity:
         self._trust_id = self._create_trust(caller, trustee(None).get_user_id())
         log.info("trust created id=%s user=%s", self._trust_id, caller.user_id)
         identity = KeystoneIdentity(
-            trustee(self._trust_id), replace(self._endpoint, storage_url=storage_url)
+            trustee(self._trust_id),
+            replace(self._endpoint, storage_url=storage_url),
+            "whom the caller trusts",
         )
         identity.access()
         return identity
@@ -135,7 +137,7 @@ class CallerIdentity:
             "interface": self._endpoint.interface or "public",
             "region_name": self._endpoint.region,
         }
-        with translated("the caller's token"):
+        with translated("the caller's token", at=self._identity_url):
             url = caller.service_catalog.url_for(**wanted)
         return (url or "").rstrip("/")
 

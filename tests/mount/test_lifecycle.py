@@ -81,14 +81,16 @@ class TestRefusals:
 
         done = self.mount(is_foreground, "env:", mountpoint, "-o", "retries=1", **variables)
 
-        refused(done, 1, "Connection refused")
+        refused(
+            done, 1, f"authentication of a:b: cannot reach {UNREACHABLE}: connection refused"
+        )
 
     def test_unknown_host(self, mountpoint: Path, is_foreground: bool) -> None:
         variables = {"ST_AUTH": "http://no.such.host.invalid/", "ST_USER": "a:b", "ST_KEY": "c"}
 
         done = self.mount(is_foreground, "env:", mountpoint, "-o", "retries=1", **variables)
 
-        refused(done, 1, "no.such.host.invalid")
+        refused(done, 1, "cannot reach http://no.such.host.invalid/: no such host")
 
     def test_missing_container(
         self, swift: FaultySwift, mountpoint: Path, is_foreground: bool

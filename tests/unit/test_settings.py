@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import trustme
 from hypothesis import strategies as st
 
 from swiftimgfs.config import settings as settings_module
@@ -477,7 +478,8 @@ def test_an_endpoint_is_a_plain_http_url(url):
 def test_the_file_of_certificates_is_read_at_once_and_found_from_anywhere(
     tmp_path, monkeypatch
 ):
-    written(tmp_path / "ca.pem", "")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    written(tmp_path / "hosts", "127.0.0.1 localhost\n")
     monkeypatch.chdir(tmp_path)
 
     config, _ = load_store_config("env:", ["cacert=ca.pem"])
@@ -485,6 +487,8 @@ def test_the_file_of_certificates_is_read_at_once_and_found_from_anywhere(
     assert config.transport.cacert == str(tmp_path / "ca.pem")
     with pytest.raises(ConfigError, match=r"cacert .*/no\.pem: No such file"):
         load_store_config("env:", ["cacert=no.pem"])
+    with pytest.raises(ConfigError, match=r"cacert .*/hosts: no certificate \(PEM\) in it"):
+        load_store_config("env:", ["cacert=hosts"])
 
 
 def test_buffering_uploads_needs_a_directory_that_can_be_written(tmp_path):
