@@ -226,6 +226,26 @@ def test_an_automount_mounts_when_somebody_looks_and_can_be_unmounted(
 
 
 @pytest.mark.skipif(not Path("/dev/autofs").exists(), reason="the kernel has no autofs")
+def test_an_automount_that_nobody_uses_is_unmounted_in_time(automount, swift, container):
+    with contextlib.closing(swift.connect()) as client:
+        client.put_object(container, "image", b"bytes")
+    unit = "/etc/systemd/system/mnt-images.automount"
+    automount.run("sed", "-i", "s/^TimeoutIdleSec=.*/TimeoutIdleSec=2s/", unit)
+    automount.run("systemctl", "daemon-reload")
+    automount.run("systemctl", "restart", "mnt-images.automount")
+    automount.run("cat", f"{PLACE}/image", seconds=30)
+
+    deadline = time.monotonic() + 60
+    while automount.shown("mnt-images.mount", "ActiveState") != "inactive":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)  # noqa: TID251  # no event loop
+
+    assert automount.shown("mnt-images.mount", "Result") == "success"
+    assert automount.run("findmnt", "-no", "FSTYPE", PLACE).strip() == "autofs"
+    assert automount.run("cat", f"{PLACE}/image", seconds=30) == "bytes"
+
+
+@pytest.mark.skipif(not Path("/dev/autofs").exists(), reason="the kernel has no autofs")
 def test_an_automount_of_a_cloud_that_says_no_fails_who_looks(automount):
     automount.run("rm", "/etc/openstack/clouds.yaml")
 
