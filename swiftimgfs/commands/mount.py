@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_TO_JOURNAL: Final = "journal"
+FILES: Final = (
+    "OS_CLIENT_CONFIG_FILE",
+    "OS_CLIENT_SECURE_FILE",
+    "OS_CACERT",
+    "OS_CERT",
+    "OS_KEY",
+)
 
 EPILOG = f"""
 {SOURCE_HELP}
@@ -111,6 +118,7 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
     _set_up_logging(config, is_debug=is_debug, to_file=in_background and config.log_file != "-")
     forbid_core_dumps()
     if in_background:
+        os.environ.update(_with_whole_paths(os.environ))
         os.chdir("/")  # keep no directory busy
     for warning in config.warnings:
         log.warning("%s", warning)
@@ -125,7 +133,14 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
     return 0
 
 
+def _with_whole_paths(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what variables that name files are, from wherever they are read."""
+    return {name: os.path.abspath(environ[name]) for name in FILES if environ.get(name)}  # noqa: PTH100  # a link stays one
+
+
 def _serving(config: Config, warning: str) -> None:
+    if warning:
+        log.warning("%s", warning)
     warnings = "; ".join(filter(None, (*config.warnings, warning)))
     if READY_FD_VARIABLE in os.environ:
         leave_process_group()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import keystoneauth1.exceptions
 import yaml
@@ -33,6 +35,8 @@ OBJECT_STORE = "object-store"
 SHOWN_CLOUDS = 20
 # What openstacksdk adds: of the variables, and when a file has none.
 MADE_UP_CLOUDS = ("envvars", "defaults")
+# What a cloud's entry calls that which nobody else should read.
+_SECRET: Final = re.compile("password|secret|token|passcode")
 # Somebody who has a password needs no token, and the password's plugin takes none.
 TOKEN_VARIABLES = ("OS_AUTH_TOKEN", "OS_TOKEN")
 
@@ -45,15 +49,28 @@ def region_of_cloud(
     Raises:
         ConfigError: There is none of that name, or its entry cannot be understood.
     """
-    import openstack.config  # noqa: PLC0415  -- late, see above
-
-    _check_file()
     with _understood(f"cloud {cloud}"):
-        # With the variables: one of them says where clouds.yaml is.
-        config = openstack.config.OpenStackConfig(load_envvars=True, pw_func=_asked(key))
-        if cloud not in config.get_cloud_names():
-            raise errors.ConfigError(f"no cloud {cloud[:80]!r}: {_looked_at(config)}")
-        return config.get_one(cloud=cloud, **_named(region))
+        config = _config_with(cloud, key)
+        found = config.get_one(cloud=cloud, **_named(region))
+        if key and missing_key(found, cloud):  # openstacksdk asks not for every plugin's
+            found = config.get_one(cloud=cloud, auth={"password": key}, **_named(region))
+        return found
+
+
+def identity_of_cloud(
+    cloud: str, key: str | None, endpoint: EndpointOptions, transport: TransportOptions
+) -> tuple[Identity, TransportOptions]:
+    """Return the identity of a cloud of clouds.yaml; see `of_region`.
+
+    It warns of a secret that everybody on this host can read.
+
+    Raises:
+        ConfigError: As `region_of_cloud` and `of_region` say.
+    """
+    region = region_of_cloud(cloud, endpoint.region, key)
+    with _understood(f"cloud {cloud}"):
+        warning = _shown_to_all(cloud, _config_with(cloud, key))
+    return of_region(region, f"cloud {cloud}", endpoint, transport, warning)
 
 
 def region_of_environment(region: str | None = None, key: str | None = None) -> CloudRegion:
@@ -83,9 +100,15 @@ def missing_key(region: CloudRegion, where: str) -> str | None:
 
 
 def of_region(
-    region: CloudRegion, what: str, endpoint: EndpointOptions, transport: TransportOptions
+    region: CloudRegion,
+    what: str,
+    endpoint: EndpointOptions,
+    transport: TransportOptions,
+    warning: str = "",
 ) -> tuple[Identity, TransportOptions]:
     """Return the identity of a cloud, and how its servers are talked to.
+
+    `what` is who asks, for messages; `warning` what the identity shall warn of.
 
     Raises:
         ConfigError: Something that its plugin takes is missing, or not to be understood.
@@ -109,6 +132,7 @@ def of_region(
             service_type=endpoint.service_type or region.get_service_type(OBJECT_STORE),
         ),
         f"{_user_of(region)} ({what})" if _user_of(region) else what,
+        warning,
     )
     return identity, transport
 
@@ -118,10 +142,24 @@ def _user_of(region: CloudRegion) -> str:
     return str(auth.get("username") or auth.get("user_id") or "")
 
 
+def _config_with(cloud: str, key: str | None) -> OpenStackConfig:
+    """Return openstacksdk's configuration, which has a cloud of that name."""
+    import openstack.config  # noqa: PLC0415  -- late, see above
+
+    _check_file()
+    # With the variables: one of them says where clouds.yaml is.
+    config = openstack.config.OpenStackConfig(load_envvars=True, pw_func=_asked(key))
+    if cloud not in config.get_cloud_names():
+        raise errors.ConfigError(f"no cloud {cloud[:80]!r}: {_looked_at(config)}")
+    return config
+
+
 def _looked_at(config: OpenStackConfig) -> str:
     """Return where clouds were looked for, and which there are."""
     from openstack.config.loader import CONFIG_SEARCH_PATH  # noqa: PLC0415  -- late, see above
 
+    if problems := "; ".join(_unusable_files(config)):
+        return problems
     if config.config_filename is None:
         places = ", ".join(dict.fromkeys(CONFIG_SEARCH_PATH))
         return f"there is no clouds.yaml in {places}; {FILE_VARIABLE} can name one"
@@ -129,6 +167,37 @@ def _looked_at(config: OpenStackConfig) -> str:
     has = f"has {', '.join(map(str, names[:SHOWN_CLOUDS]))}" if names else "has none"
     more = ", …" if len(names) > SHOWN_CLOUDS else ""
     return f"{config.config_filename} {has}{more}"
+
+
+def _unusable_files(config: OpenStackConfig) -> Iterator[str]:
+    """Yield what is wrong with each clouds.yaml that openstacksdk has passed over."""
+    from openstack.config.loader import CONFIG_FILES  # noqa: PLC0415  -- late, see above
+
+    for name in CONFIG_FILES:
+        if name == config.config_filename:
+            return
+        try:
+            yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+            reason = getattr(exc, "strerror", None) or "not YAML"
+            yield f"{name}: {reason}"
+
+
+def _shown_to_all(cloud: str, config: OpenStackConfig) -> str:
+    """Return a warning of files that have a secret of a cloud and are open to everybody."""
+    return "; ".join(
+        f"everybody on this host can read {name}: chmod o-r {name}"
+        for name in (config.config_filename, config.secure_config_filename)
+        if name and Path(name).stat().st_mode & stat.S_IROTH and _has_secret(name, cloud)
+    )
+
+
+def _has_secret(name: str, cloud: str) -> bool:
+    found = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    entry = (found.get("clouds") or {}).get(cloud) or {}
+    return any(_SECRET.search(str(key)) for key in (entry.get("auth") or {}))
 
 
 def _check_file() -> None:
@@ -199,7 +268,7 @@ def _transport_of(session: Session, transport: TransportOptions, what: str) -> T
 
 
 def _is_password_login(settings: Mapping[str, Any]) -> bool:
-    return settings.get("auth_type") in {None, "", "password", "v3password"}
+    return settings.get("auth_type") in {None, "", "password", "v3password", "v1password"}
 
 
 def _check_password(what: str, settings: Mapping[str, Any]) -> None:

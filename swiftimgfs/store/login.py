@@ -89,8 +89,8 @@ def log_in(
     """
     match login:
         case CloudLogin(cloud):
-            region = clouds.region_of_cloud(cloud, endpoint.region, environ.get(KEY_VARIABLE))
-            return clouds.of_region(region, f"cloud {cloud}", endpoint, transport)
+            key = environ.get(KEY_VARIABLE)
+            return clouds.identity_of_cloud(cloud, key, endpoint, transport)
         case ReferenceLogin(reference):
             key = reference.key or environ.get(KEY_VARIABLE, "")
             return _of_reference(replace(reference, key=key), endpoint, transport), transport

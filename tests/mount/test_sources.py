@@ -314,6 +314,42 @@ def test_somebody_whom_an_acl_lets_in_mounts_the_container(
             (running.path / "x").write_bytes(b"x")
 
 
+def test_a_mount_in_the_background_finds_a_relative_clouds_yaml_and_warns_of_its_mode(
+    openstack: Cloud, tmp_path: Path
+) -> None:
+    way = clouds_yaml(openstack, tmp_path)
+    place = tmp_path / "mnt"
+    place.mkdir()
+    log = tmp_path / "log"
+    state = {"OS_CLIENT_CONFIG_FILE": "clouds.yaml", "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "swiftimgfs",
+            "mount",
+            way.source,
+            "mnt",
+            "-o",
+            f"log_file={log}",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, **state},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    subprocess.run(["fusermount3", "-u", str(place)], check=False)
+
+    file = tmp_path / "clouds.yaml"
+    warning = f"everybody on this host can read {file}: chmod o-r {file}"
+    assert (done.returncode, done.stderr) == (0, f"swiftimgfs: warning: {warning}\n")
+    assert warning in log.read_text()
+
+
 # ── TLS ────────────────────────────────────────────────────────────────────────────────
 
 

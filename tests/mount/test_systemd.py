@@ -46,9 +46,12 @@ class Unit:
     def __init__(self, host: ServiceHost) -> None:
         self.host = host
 
-    def configure(self, source: str, options: str = "attr_timeout=0,timeout=20") -> None:
-        lines = f"SOURCE={source}\nMOUNTPOINT={PLACE}\nOPTIONS={options}\n"
-        self.host.write("/etc/swiftimgfs/images.env", lines)
+    def configure(
+        self, source: str, options: str = "attr_timeout=0,timeout=20", **variables: str
+    ) -> None:
+        settings = {"SOURCE": source, "MOUNTPOINT": PLACE, "OPTIONS": options, **variables}
+        lines = [f"{name}={text}\n" for name, text in settings.items()]
+        self.host.write("/etc/swiftimgfs/images.env", "".join(lines))
 
     def shown(self, name: str) -> str:
         return self.host.shown(UNIT, name)
@@ -88,6 +91,7 @@ def unit(host: ServiceHost, swift: FaultySwift, container: str) -> Iterator[Unit
     host.call("systemctl", "stop", UNIT)
     host.call("systemctl", "reset-failed", UNIT)
     host.run("rm", "-rf", f"/etc/systemd/system/{UNIT}.service.d")
+    host.run("rm", "-f", "/etc/swiftimgfs/images.password")
     host.run("systemctl", "daemon-reload")
 
 
@@ -120,6 +124,22 @@ def test_the_sandbox_holds_and_no_secret_is_in_the_environment(unit, swift):
     environ = unit.host.run("cat", f"{process}/environ")
     assert "CREDENTIALS_DIRECTORY=" in environ
     assert f"={swift.swift.key}\0" not in environ
+
+
+@pytest.mark.parametrize("kind", ["env:", "mycloud"])
+def test_a_password_in_a_file_of_its_own_completes_the_login(unit, swift, container, kind):
+    environ = swift.swift.environ()
+    unit.host.write("/etc/swiftimgfs/images.password", environ.pop("ST_KEY") + "\n")
+    if kind == "env:":
+        unit.configure(f"env:{container}", **environ)
+    else:
+        login = {"auth_url": environ["ST_AUTH"], "username": environ["ST_USER"]}
+        clouds = {"clouds": {"mycloud": {"auth_type": "v1password", "auth": login}}}
+        unit.host.write("/etc/swiftimgfs/images.clouds.yaml", yaml.safe_dump(clouds))
+
+    unit.control("start")
+
+    assert unit.host.run("ls", PLACE) == ""
 
 
 def test_a_stop_waits_for_what_is_being_stored(unit, swift, container):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +22,6 @@ from tests.support.cloud import tls_cloud
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.support.cloud import Cloud, TlsCloud
 
@@ -165,3 +169,60 @@ def test_a_file_without_a_certificate_is_refused_by_its_name(
 
     with pytest.raises(errors.ConfigError, match=f"cacert {empty}: no certificate"):
         log_in(login, EndpointOptions(), TransportOptions(timeout=10), os.environ)
+
+
+@pytest.mark.parametrize("kind", ["denied", "not YAML"])
+def test_a_clouds_yaml_that_is_passed_over_is_told(tmp_path, kind):
+    """Where openstacksdk looks by itself; as nobody, since root may read everything."""
+    file = tmp_path / "clouds.yaml"
+    file.write_text("clouds: {}" if kind == "denied" else "[")
+    file.chmod(0 if kind == "denied" else 0o644)
+    program = """
+import os
+from swiftimgfs.store.clouds import region_of_cloud
+if os.geteuid() == 0:
+    import openstack.config.loader
+    os.seteuid(65534)
+region_of_cloud("mine")
+"""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+    directory = tempfile.mkdtemp()  # that nobody can look into
+    os.chmod(directory, 0o755)
+    moved = Path(shutil.move(file, directory))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=directory,
+        env={**environ, "HOME": directory, "XDG_CONFIG_HOME": directory},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    shutil.rmtree(directory)
+
+    reason = "Permission denied" if kind == "denied" else "not YAML"
+    assert done.stderr.strip().endswith(f"no cloud 'mine': {moved}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "has_secret", "is_warned_of"),
+    [(0o644, True, True), (0o640, True, False), (0o600, True, False), (0o644, False, False)],
+)
+def test_a_secret_that_everybody_can_read_is_warned_of(
+    write_cloud, monkeypatch, tmp_path, mode, has_secret, is_warned_of
+):
+    path = write_cloud("http://127.0.0.1:9/v3")
+    if not has_secret:  # as openstacksdk has it: the password in a file of its own
+        content = yaml.safe_load(path.read_text())
+        del content["clouds"]["mine"]["auth"]["password"]
+        path.write_text(yaml.safe_dump(content))
+        secure = tmp_path / "secure.yaml"
+        secure.write_text("clouds: {mine: {auth: {password: demo}}}")
+        secure.chmod(0o600)
+        monkeypatch.setenv("OS_CLIENT_SECURE_FILE", str(secure))
+    path.chmod(mode)
+
+    identity, _ = log_in(CloudLogin("mine"), EndpointOptions(), TransportOptions(), os.environ)
+
+    expected = f"everybody on this host can read {path}: chmod o-r {path}"
+    assert identity.warning == (expected if is_warned_of else "")
