@@ -49,14 +49,15 @@ EPILOG = """
 Without an option it is unmounted when nobody uses it; images that are being stored are waited
 for, and shown. A mount point whose process died is freed.
   --lazy    take it out of the directory tree now; its process ends when nobody has it open
-  --force   have its process leave now: what is not stored is kept, for the next mount of the
-            account or for swiftimgfs retry
+  --force   have its process leave now: what was closed and is not stored is kept, for the next
+            mount of the account or for swiftimgfs retry; what is still being written is given
+            up, and its writer told. Both are named
 
 example:
   swiftimgfs umount /mnt/images
 
 Exit status: 0 when it is unmounted and all is in Swift, 1 when it is in use, cannot be
-unmounted, or something was kept that is not in Swift, 2 when what was asked for cannot be
+unmounted, or something is not in Swift, 2 when what was asked for cannot be
 understood.
 """
 
@@ -90,13 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
         if entry is None:
             raise errors.MountError(f"{place} is no mount of swiftimgfs")
         before = set(_kept(directory, place))
-        _Leaving(entry, directory).leave(is_lazy=arguments.lazy, is_forced=arguments.force)
+        leaving = _Leaving(entry, directory)
+        leaving.leave(is_lazy=arguments.lazy, is_forced=arguments.force)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     kept = [name for name in _kept(directory, place) if name not in before]
     for name in kept:
         _say(f"not in Swift, kept here: {name} (swiftimgfs status)", is_failure=True)
-    return EXIT_FAILED if kept else 0
+    for name in leaving.cut_off:
+        _say(f"not in Swift, given up while it was being written: {name}", is_failure=True)
+    return EXIT_FAILED if kept or leaving.cut_off else 0
 
 
 def _kept(directory: Path, place: Path) -> Iterator[str]:
@@ -109,11 +113,16 @@ def _kept(directory: Path, place: Path) -> Iterator[str]:
 
 
 class _Leaving:
-    """One mount on its way out."""
+    """One mount on its way out.
+
+    Attributes:
+        cut_off: Images whose writer had neither closed nor synced them when it had to leave.
+    """
 
     def __init__(self, entry: MountEntry, directory: Path) -> None:
         self._entry = entry
         self._directories = state_directories(directory)
+        self.cut_off: list[str] = []
         self._shown: set[str] = set()
 
     def leave(self, *, is_lazy: bool, is_forced: bool) -> None:
@@ -164,6 +173,10 @@ class _Leaving:
         if process is None:
             _fusermount(self._entry.mountpoint, "-uz")
             return
+        if report := self._ask().report:  # nobody is there to be asked when it has left
+            self.cut_off = [
+                i.path.lstrip("/") for i in report.images if i.is_cut_off_by_leaving
+            ]
         deadline = time.monotonic() + LEAVING_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):

@@ -78,7 +78,7 @@ class OpenImage:
             str(self.inode.path), self.size, self.handles, self.position, self.read
         )
         writer = self.writer
-        if writer is None or not writer.is_dirty:
+        if writer is None or not writer.is_dirty or self.inode.is_unlinked:
             return told
         return replace(
             told,

@@ -142,3 +142,35 @@ def test_force_leaves_and_says_what_is_kept(served, swift, container) -> None:
         assert f"not in Swift, kept here: {container}/slow" in shown
         assert served.process.poll() is not None
         assert mount_at(served.path) is None
+
+
+@contextlib.contextmanager
+def half_written(path: Path) -> Iterator[None]:
+    """Have another process write an image, and neither close nor sync it."""
+    code = (
+        "import sys; f = open(sys.argv[1], 'wb', 0); print(f.write(b'x'), flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"1\n"
+        yield
+        writer.kill()
+
+
+def test_force_names_what_is_still_being_written(served, swift, container) -> None:
+    directory = served.path / container
+    with half_written(directory / "half"), half_written(directory / "removed"):
+        (directory / "removed").unlink()
+
+        shown = umount(served, "--force", served.path, status=1)
+
+    assert shown.splitlines() == [
+        f"not in Swift, given up while it was being written: {container}/half"
+    ]
+    assert mount_at(served.path) is None
+    assert swift.connect().get_container(container)[1] == []
