@@ -51,10 +51,13 @@ def region_of_cloud(
     """
     with _understood(f"cloud {cloud}"):
         config = _config_with(cloud, key)
-        found = config.get_one(cloud=cloud, **_named(region))
-        if key and missing_key(found, cloud):  # openstacksdk asks not for every plugin's
-            found = config.get_one(cloud=cloud, auth={"password": key}, **_named(region))
-        return found
+        # What openstacksdk refuses for lack of a password may be about to get one.
+        found = config.get_one(cloud=cloud, validate=False, **_named(region))
+        if not missing_key(found, cloud):
+            return config.get_one(cloud=cloud, **_named(region))
+        if not key:
+            return found
+        return config.get_one(cloud=cloud, auth={"password": key}, **_named(region))
 
 
 def identity_of_cloud(

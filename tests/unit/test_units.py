@@ -58,9 +58,11 @@ def test_systemd_has_no_complaint_about_the_units(units: Path) -> None:
 
 def test_systemd_would_complain_about_a_mistake(units: Path) -> None:
     service = units / "swiftimgfs@images.service"
-    service.write_text(service.read_text().replace("WatchdogSec=2min", "WatchdogSec=often"))
+    text = service.read_text().replace("WatchdogSec=2min", "WatchdogSec=often")
+    service.write_text(text)
+    line = text[: text.index("WatchdogSec=")].count("\n") + 1
 
-    assert ":32: Failed to parse" in analyze("verify", "--man=no", service).stderr
+    assert f":{line}: Failed to parse" in analyze("verify", "--man=no", service).stderr
 
 
 def test_the_service_is_not_more_exposed_than_mounting_takes(units: Path) -> None:
