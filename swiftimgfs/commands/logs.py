@@ -12,6 +12,7 @@ import copy
 import datetime
 import json
 import logging
+import re
 import socket
 import struct
 import time
@@ -40,6 +41,7 @@ CLIENTS: Final = (
     "openstack",
     "stevedore",
 )
+_CONVERSION: Final = re.compile(r"%[-#0 +]*\d*(?:\.\d+)?([a-z])")
 _PRIORITIES: Final = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
 
@@ -52,17 +54,17 @@ class OneLineFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object in a line, with what is known of a refusal in fields of its own."""
+    """An object in a line, with each `key=value` of the event in a field of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         fields = {
+            **facts_of(record),
             "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **facts_of(record),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
@@ -70,8 +72,28 @@ class JsonFormatter(logging.Formatter):
 
 
 def facts_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a record knows beside its message."""
-    return {name: value for name in FACTS if (value := getattr(record, name, None))}
+    """Return what a record knows beside its message: `image=%s` in that, and a refusal's facts.
+
+    By the format and not by the line: a name may have anything in it.
+    """
+    told = {name: value for name in FACTS if (value := getattr(record, name, None))}
+    return {**_named_arguments(record), **told}
+
+
+def _named_arguments(record: logging.LogRecord) -> dict[str, object]:
+    if not record.args or not isinstance(record.args, tuple):
+        return {}
+    rest = list(record.args)
+    found: dict[str, object] = {}
+    for word in str(record.msg).split():
+        name, mark, form = word.rpartition("=")
+        kinds = _CONVERSION.findall(word)
+        arguments, rest = rest[: len(kinds)], rest[len(kinds) :]
+        if mark and name.isidentifier() and kinds:
+            text = form % tuple(arguments)
+            is_number = kinds[0] in "df" and _CONVERSION.fullmatch(form)
+            found[name] = (float if "." in text else int)(text) if is_number else text
+    return found
 
 
 @dataclass(slots=True)
@@ -194,11 +216,11 @@ class JournalHandler(logging.Handler):
 def _journal_fields(record: logging.LogRecord, message: str) -> Iterator[bytes]:
     names = {"errno": "ERRNO_NAME", "status": "HTTP_STATUS"}
     fields: dict[str, object] = {
+        **{names.get(k, k.upper()): value for k, value in facts_of(record).items()},
         "MESSAGE": message,
         "PRIORITY": _PRIORITIES.get(record.levelname, 5),
         "SYSLOG_IDENTIFIER": "swiftimgfs",
         "LOGGER": record.name,
-        **{names.get(k, k.upper()): value for k, value in facts_of(record).items()},
     }
     for name, value in fields.items():
         text = str(value).encode(errors="backslashreplace")[:LONGEST_FIELD]
