@@ -15,6 +15,7 @@ import trio
 
 from swiftimgfs import errors
 from swiftimgfs.assembly import check_root, make_pool
+from swiftimgfs.commands.mounted import check_mounted
 from swiftimgfs.commands.source import (
     SOURCE_HELP,
     add_option_arguments,
@@ -127,12 +128,18 @@ def _check_names_somebody(
 
 
 def _in_mount(target: str) -> Path | None:
-    """Return a directory in a mount of ours, None when the target is something else."""
+    """Return a directory in a mount of ours, None when the target is a source.
+
+    Raises:
+        ConfigError: It can only be a directory, and is one elsewhere.
+    """
     if not Path(target).is_dir():
         return None
     path = resolved(Path(target))
     if any(path.is_relative_to(entry.mountpoint) for entry in our_mounts()):
         return path
+    if target.startswith(("/", ".")):  # which no source does
+        check_mounted([target])
     return None
 
 

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import errno
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         entry = mount_at(place)
         if entry is None:
             raise errors.MountError(f"{place} is no mount of swiftimgfs")
+        _check_is_ours(entry)
         before = set(_kept(directory, place))
         leaving = _Leaving(entry, directory)
         leaving.leave(is_lazy=arguments.lazy, is_forced=arguments.force)
@@ -101,6 +103,19 @@ def run(arguments: argparse.Namespace) -> int:
     for name in leaving.cut_off:
         _say(f"not in Swift, given up while it was being written: {name}", is_failure=True)
     return EXIT_FAILED if kept or leaving.cut_off else 0
+
+
+def _check_is_ours(entry: MountEntry) -> None:
+    """Refuse another user's mount, of which fusermount3 would say that it is not there."""
+    if os.geteuid() in {0, entry.uid}:
+        return
+    try:
+        owner = pwd.getpwuid(entry.uid).pw_name
+    except KeyError:
+        owner = f"user {entry.uid}"
+    raise errors.MountError(
+        f"{entry.mountpoint} is a mount of {owner}, and not for you to unmount"
+    )
 
 
 def _kept(directory: Path, place: Path) -> Iterator[str]:

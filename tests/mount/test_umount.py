@@ -174,3 +174,26 @@ def test_force_names_what_is_still_being_written(served, swift, container) -> No
     ]
     assert mount_at(served.path) is None
     assert swift.connect().get_container(container)[1] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_is_told_whose_it_is(served: Mounted) -> None:
+    code = (
+        "import os, sys; os.setuid(65534)\n"
+        "from swiftimgfs.cli import main; sys.exit(main(['umount', *sys.argv[1:]]))"
+    )
+    # Imported before: nobody may not read the directories of this checkout.
+    preloaded = f"import swiftimgfs.cli, swiftimgfs.commands.umount\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", preloaded, str(served.path)],
+        env={**os.environ, "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"swiftimgfs: {served.path} is a mount of root, and not for you to unmount\n",
+    )
+    assert mount_at(served.path) is not None
