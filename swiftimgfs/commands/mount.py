@@ -144,7 +144,7 @@ def _serving(config: Config, warning: str) -> None:
     warnings = "; ".join(filter(None, (*config.warnings, warning)))
     if READY_FD_VARIABLE in os.environ:
         leave_process_group()
-    if not tell_parent(f"{READY} {printable(warnings)}".rstrip()):
+    if not tell_parent(f"{READY} {printable(warnings)}".rstrip()) and sys.stdout.isatty():
         source = config.store.source
         print(f"{source} is mounted at {config.mountpoint}; Ctrl-C unmounts", flush=True)  # noqa: T201
 

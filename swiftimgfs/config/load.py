@@ -135,6 +135,8 @@ def load_config(
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
+    if not mountpoint:  # to Path that is the current directory
+        raise errors.ConfigError("no mount point: what was given is empty")
     options = list(options)
     store, settings = load_store_config(source, options, config_file)
     memory = settings["memory_limit"] or default_memory_limit()

@@ -109,6 +109,7 @@ def test_it_is_active_once_it_serves_and_not_before(unit, swift, container):
     assert ("activating", False) in states
     assert states[-1] == ("active", True)
     assert unit.shown("StatusText") == f"mycloud:{container} at {PLACE}"
+    assert "Ctrl-C" not in unit.log()
     assert unit.host.run("ls", PLACE) == ""
 
 

@@ -508,3 +508,8 @@ def test_buffering_uploads_needs_a_directory_that_can_be_written(tmp_path):
 def test_a_container_needs_a_name():
     with pytest.raises(ConfigError, match="a container needs a name"):
         load_store_config("env:", ["container="])
+
+
+def test_an_empty_mount_point_is_not_the_current_directory():
+    with pytest.raises(ConfigError, match="no mount point"):
+        load_config("env:", "", [])
