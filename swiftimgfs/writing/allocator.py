@@ -49,7 +49,7 @@ M_MMAP_THRESHOLD: Final = -3
 LARGEST_IN_HEAP: Final = 4 * 1024 * 1024  # larger blocks are mapped and unmapped each
 GROWTH: Final = 16 * 1024 * 1024  # what the heap grows by
 IDLE_SECONDS: Final = 5.0
-LOOK_SECONDS: Final = 1.0  # how often readers are looked for, while something is written
+LOOK_SECONDS: Final = 0.25  # how often readers are looked for, while something is written
 # That may be kept besides: 20 ms to give back and to have again.
 SLACK: Final = 32 * 1024 * 1024
 

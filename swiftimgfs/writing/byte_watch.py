@@ -41,7 +41,7 @@ HASH_VALUE: Final = "os-hash-value"
 # Holes up to this size are hashed as what they are, in 36 ms; what has larger ones was not
 # written in order.
 LARGEST_HOLE: Final = 64 * 1024 * 1024
-MOST_BACKLOG: Final = 16 * 1024 * 1024  # of memory that no budget counts
+MOST_BACKLOG: Final = 8 * 1024 * 1024  # of memory that no budget counts, of each writer
 READ_SIZE: Final = 4 * 1024 * 1024
 _ZEROS: Final = memoryview(bytes(1024 * 1024))
 
