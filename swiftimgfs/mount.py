@@ -33,7 +33,7 @@ from swiftimgfs.control.reporter import Reporter
 from swiftimgfs.fuse.operations import ImageOperations
 from swiftimgfs.fuse.read_ahead import raise_read_ahead
 from swiftimgfs.model.usage import StoreUsage
-from swiftimgfs.mountpoint import check_host, check_mountpoint
+from swiftimgfs.mountpoint import Overheard, check_host, check_mountpoint, why_not_mounted
 from swiftimgfs.notify import ServiceManager
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.visibility import facts_of, keep_log_current, let_look, measured
@@ -221,13 +221,13 @@ def _attach(config: Config, operations: ImageOperations) -> None:
     options |= {"ro"} if config.is_read_only else set()
     options |= {"allow_other"} if config.is_for_all else set()
     options |= {"noexec"} if config.is_without_programs else set()
+    overheard = Overheard()
     try:
-        pyfuse3.init(operations, str(config.mountpoint), options)
+        with overheard:
+            pyfuse3.init(operations, str(config.mountpoint), options)
     except RuntimeError as exc:
-        raise errors.MountError(
-            f"cannot mount at {config.mountpoint}: {exc}"
-            " (may this user open /dev/fuse, and run fusermount3?)"
-        ) from exc
+        reason = why_not_mounted(overheard.text, str(exc))
+        raise errors.MountError(f"cannot mount at {config.mountpoint}: {reason}") from exc
 
 
 def _spare_the_collector() -> None:

@@ -7,13 +7,19 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from swiftimgfs import errors
 from swiftimgfs.control.mounts import mount_at, resolved, type_at
 
 DEVICE: Final = Path("/dev/fuse")
 AUTOMOUNT_TYPE: Final = "autofs"
+STDERR: Final = 2
+# By a word of fusermount3's.
+HINTS: Final = {
+    "user_allow_other": ": have root write that line there, or leave allow_other out",
+    "no write access": ": give a directory that this user owns",
+}
 DEAD: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 
 
@@ -72,6 +78,48 @@ def check_mountpoint(mountpoint: Path) -> None:
         )
     if not is_empty:
         raise errors.MountError(f"mount point {mountpoint} is not empty")
+
+
+class Overheard:
+    """What is written to standard error while the context lasts, by C and other programs too.
+
+    libfuse and fusermount3 say there, and nowhere else, why they do not mount; where a mount
+    starts in the background nobody reads it. Without an exception it is passed on.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        self._kept, self._heard = os.dup(STDERR), os.memfd_create("overheard")
+        os.dup2(self._heard, STDERR)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End it; what was said is in `text`, one blank for each gap."""
+        os.dup2(self._kept, STDERR)
+        os.lseek(self._heard, 0, os.SEEK_SET)
+        with open(self._heard, "rb") as heard:  # noqa: PTH123  # a descriptor
+            said = heard.read()
+        if kind is None:
+            os.write(self._kept, said)
+        os.close(self._kept)
+        self.text = " ".join(said.decode(errors="replace").split())
+
+
+def why_not_mounted(said: str, failure: str) -> str:
+    """Return why libfuse did not mount, and what helps.
+
+    Args:
+        said: What it and fusermount3 wrote meanwhile.
+        failure: What pyfuse3 makes of it, which is always the same.
+    """
+    if not said:
+        return f"{failure} (may this user open {DEVICE}, and run fusermount3?)"
+    reason = said.removeprefix("fusermount3: ")
+    hint = next((hint for word, hint in HINTS.items() if word in reason), "")
+    return f"{reason}{hint}"
 
 
 def is_automount(mountpoint: Path) -> bool:

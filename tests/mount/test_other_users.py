@@ -1,0 +1,106 @@
+"""Mounts by somebody who is not root: through fusermount3, and why it would not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from swiftimgfs.mountpoint import why_not_mounted
+from tests.support.child import clean_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.embedded_swift import FaultySwift
+
+pytestmark = pytest.mark.mount
+
+NOBODY = 65534
+ALLOWS_OTHER = any(
+    line.strip() == "user_allow_other"
+    for line in Path("/etc/fuse.conf").read_text().splitlines()
+)
+AS_ANOTHER = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="takes root, and setpriv"
+)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of root's, where others come to: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="swiftimgfs-test-") as directory:
+        os.chmod(directory, 0o755)
+        made = Path(directory) / "mnt"
+        made.mkdir()
+        yield made
+
+
+@pytest.fixture
+def mount(swift: FaultySwift, place: Path) -> Callable[..., str]:
+    """Mount as nobody, who can read this checkout but is otherwise like anybody."""
+    home = place.parent / "home"
+    home.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    reads = "dac_read_search"
+    who = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    who += [f"--inh-caps=+{reads}", f"--ambient-caps=+{reads}"]
+
+    def run(*options: str, status: int) -> str:
+        command = [sys.executable, "-m", "swiftimgfs", "mount", "env:", str(place), *options]
+        done = subprocess.run(
+            [*who, *command],
+            env={**clean_environ(), **swift.swift.environ(), "XDG_STATE_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == status, done
+        return done.stderr
+
+    return run
+
+
+@AS_ANOTHER
+@pytest.mark.parametrize("how", ["background", "foreground"])
+def test_a_mount_point_of_somebody_else_is_told(mount, place, how) -> None:
+    said = mount(*(["--foreground"] if how == "foreground" else []), status=1)
+
+    assert said == (
+        f"swiftimgfs: cannot mount at {place}: user has no write access to mountpoint {place}:"
+        " give a directory that this user owns\n"
+    )
+
+
+@AS_ANOTHER
+@pytest.mark.skipif(ALLOWS_OTHER, reason="user_allow_other is in /etc/fuse.conf")
+def test_allow_other_without_user_allow_other_is_told(mount, place) -> None:
+    os.chown(place, NOBODY, NOBODY)
+
+    said = mount("-o", "allow_other", status=1)
+
+    assert "user_allow_other" in said
+    assert "leave allow_other out" in said
+    assert len(said.splitlines()) == 1
+
+
+@AS_ANOTHER
+def test_a_mount_point_of_one_s_own_will_do(mount, place) -> None:
+    os.chown(place, NOBODY, NOBODY)
+
+    assert mount(status=0) == ""
+
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_where_nothing_was_said_the_usual_reasons_are() -> None:
+    assert why_not_mounted("", "it failed") == (
+        "it failed (may this user open /dev/fuse, and run fusermount3?)"
+    )
