@@ -51,7 +51,7 @@ function _shtab_swiftimgfs_using
 end
 
 set -g _shtab_swiftimgfs_commands mount umount status check verify refresh set-acls retry gc demo
-set -g _shtab_swiftimgfs_opts_with_value --config-file --jobs --log-format --log-level --older-than --os-hash-algo --os-hash-value --read-tenants --signature-certificates --source --write-tenants -j -o
+set -g _shtab_swiftimgfs_opts_with_value --config-file --jobs --log-format --log-level --older-than --os-hash-algo --os-hash-value --read-tenants --save-to --signature-certificates --source --write-tenants -j -o
 
 complete -c swiftimgfs -e
 complete -c swiftimgfs -f
@@ -111,6 +111,7 @@ complete -c swiftimgfs -n '_shtab_swiftimgfs_using set-acls; and test $_shtab_sw
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using; and test $_shtab_swiftimgfs_npos -eq 0' -a retry -d 'Send images again that could not be stored, and whose bytes were kept.'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -s h -l help -d 'show this help message and exit'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l source -x -d 'log in by this instead'
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l save-to -x -d 'do not send them: write what was kept into files in DIR, and keep it'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l forget -d 'do not send them: delete what was kept, here and in Swift (needs a name)'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -s o -x -d 'options, as swiftimgfs mount --help lists them'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l config-file -xka "(__fish_complete_path (commandline -ct))" -d 'instead of /etc/swiftimgfs/swiftimgfs.conf and ~/.config/swiftimgfs/swiftimgfs.conf'

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -25,6 +26,7 @@ from swiftimgfs.assembly import (
     recovery_of,
     write_parts,
 )
+from swiftimgfs.commands.saving import save
 from swiftimgfs.commands.source import (
     EXIT_FAILED,
     add_option_arguments,
@@ -38,11 +40,11 @@ from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.writing.journal import Journal, errno_name_of
 from swiftimgfs.writing.recovery import forget
 from swiftimgfs.writing.resumption import Resumption
+from swiftimgfs.writing.saving import needs_swift
 from swiftimgfs.writing.state_directory import KEPT, Damaged, Found, StateDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from swiftimgfs.config.load import Config
     from swiftimgfs.writing.journal import JournalEntry
@@ -57,14 +59,21 @@ the image in its mount; without a name all are sent that failed. The store is lo
 the mount did, with its options; passwords are needed in the environment as for the mount.
 
 An image that somebody else changed since it was opened is not overwritten: that fails with
-ESTALE again, and the bytes stay (with -o last_writer_wins they are stored).
+ESTALE again, and the bytes stay. With -o last_writer_wins they are stored, if they are a whole
+image: of one that was changed in place, what was not written is only in the version that was
+opened, and gone with it as soon as its segments are.
+
+With --save-to DIR what is kept becomes DIR/ID-NAME, a file with holes, and DIR/ID-NAME.map, with
+a line of offset, size and kind for each range: written, before (of the version that was opened),
+zeros, or missing. Nothing is sent, and all stays as it is.
 
 examples:
   swiftimgfs retry
   swiftimgfs retry /mnt/images/golden/debian-12
+  swiftimgfs retry --save-to /var/tmp/kept golden/debian-12
   swiftimgfs retry --forget 1764036012.482101-9f3c21ab
 
-Exit status: 0 when all are stored, 1 when one is not, 2 when what was asked for cannot be
+Exit status: 0 when all are stored (or saved), 1 when one is not, 2 when what was asked for cannot be
 understood.
 """
 
@@ -80,7 +89,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("uploads", metavar="ID|IMAGE|PATH", nargs="*")
     parser.add_argument("--source", metavar="SOURCE", help="log in by this instead")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--save-to",
+        metavar="DIR",
+        type=Path,
+        help="do not send them: write what was kept into files in DIR, and keep it",
+    )
+    instead.add_argument(
         "--forget",
         action="store_true",
         help="do not send them: delete what was kept, here and in Swift (needs a name)",
@@ -97,11 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
         if not chosen:
             print("nothing has failed")  # noqa: T201
             return 0
-        results = [
-            result
-            for given, uploads in _by_login(chosen, arguments).items()
-            for result in _run(given, uploads, is_forgetting=arguments.forget)
-        ]
+        results = []
+        if arguments.save_to is not None:
+            here = [upload for upload in chosen if not needs_swift(upload.record)]
+            results += save(None, here, arguments.save_to)
+            chosen = [upload for upload in chosen if upload not in here]
+        for login, uploads in _by_login(chosen, arguments).items():
+            results += _run(login, uploads, arguments)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     return 0 if all(results) else EXIT_FAILED
@@ -183,12 +201,14 @@ def _login_of(record: UploadRecord, arguments: argparse.Namespace) -> Login:
     return Login(source, (*options, *arguments.options), config_file)
 
 
-def _run(login: Login, uploads: Sequence[Found], *, is_forgetting: bool) -> list[bool]:
+def _run(login: Login, uploads: Sequence[Found], arguments: argparse.Namespace) -> list[bool]:
     mountpoint = uploads[0].record.owner.mountpoint or "/"
     config = load_config(login.source, mountpoint, login.options, login.config_file)
     os.environ.update(with_key(config.store.source, os.environ))
+    if arguments.save_to is not None:
+        return save(config, uploads, arguments.save_to)
     with errors.first_failure():
-        return trio.run(_send_all, config, uploads, is_forgetting)
+        return trio.run(_send_all, config, uploads, arguments.forget)
 
 
 async def _send_all(

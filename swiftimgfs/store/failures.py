@@ -45,6 +45,13 @@ _BY_STATUS: dict[int, type[errors.SwiftImgFsError]] = {
     507: errors.StoreFullError,
 }
 SERVER_ERROR = 500
+# What Swift says of the segments of a manifest that it does not take; source: `slo.py`.
+_LOST_SEGMENTS: Final = ("404 Not Found", "Etag Mismatch", "Size Mismatch")
+_CHANGES: Final = {
+    400: "a segment that it names is gone, or another one now",
+    412: "changed by somebody else meanwhile",
+    416: "changed by somebody else meanwhile",
+}
 # That a connection was not made at all; others broke later.
 _NOT_MADE: Final = (
     urllib3.exceptions.NewConnectionError,
@@ -69,11 +76,13 @@ def failure_of_status(
     status = exc.http_status or 0
     body = exc.http_response_content or b""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body
-    message = f"{what}: {status} {exc.http_reason or ''}".rstrip()
+    kind = _kind(status, text, is_exclusive=is_exclusive)
+    reason = f"{_CHANGES.get(status, '')}: " if kind is errors.ImageChangedError else ""
+    message = f"{what}: {reason}{status} {exc.http_reason or ''}".rstrip()
     transaction = _transaction_of(exc)
     if transaction:
         message += f" (transaction {transaction})"
-    return _kind(status, text, is_exclusive=is_exclusive)(
+    return kind(
         message,
         retry_after=_retry_after(exc.http_response_headers or {}),
         status=exc.http_status,
@@ -86,6 +95,8 @@ def _kind(status: int, text: str, *, is_exclusive: bool) -> type[errors.SwiftImg
         return errors.ExistsError if is_exclusive else errors.ImageChangedError
     if status == http.client.REQUEST_ENTITY_TOO_LARGE:
         return errors.QuotaExceededError if "quota" in text.lower() else errors.TooLargeError
+    if status == http.client.BAD_REQUEST and any(sign in text for sign in _LOST_SEGMENTS):
+        return errors.ImageChangedError
     default = (
         errors.StoreUnavailableError if status >= SERVER_ERROR else errors.StoreRefusedError
     )

@@ -47,7 +47,9 @@ class ObjectStore(ContainerStore):
         try:
             await self._pool.fetch(request, expected, target, patience)
         except errors.NotFoundError as exc:
-            raise errors.ImageChangedError(f"{exc}: its bytes are gone") from exc
+            raise errors.ImageChangedError(
+                f"{exc}: its bytes are gone: changed by somebody else meanwhile, or damaged"
+            ) from exc
 
     async def put_object(
         self,

@@ -6,7 +6,8 @@ offset in the image.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from swiftimgfs.layout import Extent, LocalFile, Source
+
+STORED: Final = "stored"
 
 
 def recipe_of(
@@ -50,7 +53,7 @@ def _row(extent: Extent) -> list[object]:
             return [extent.size, "spool"]
         case Stored() as source:
             place = [source.container, source.object, source.etag]
-            return [extent.size, "stored", *place, source.start, source.object_size]
+            return [extent.size, STORED, *place, source.start, source.object_size]
         case Inline():
             raise AssertionError("bytes in memory are written to the spool first")
 
@@ -72,11 +75,45 @@ def pieces_of(
         raise errors.HostDiskError(f"the journal's recipe makes no sense: {exc}") from exc
 
 
+def names_stored(recipe: Mapping[str, Any]) -> bool:
+    """Return whether some of the bytes are in Swift: uploaded, or of the image that was edited."""
+    return any(row[1] == STORED for row in recipe["extents"])
+
+
+def read_from_own(recipe: Mapping[str, Any], etag: str, size: int) -> dict[str, Any]:
+    """Return a recipe that takes an edited plain image's bytes from the object put over it.
+
+    What has not been written since stands in both, at the same place.
+    """
+    place = [recipe["container"], recipe["name"]]
+    rows = [
+        [*row[:4], etag, row[5], size] if row[1] == STORED and row[2:4] == place else row
+        for row in recipe["extents"]
+    ]
+    return {**recipe, "extents": rows}
+
+
 def _source(kind: str, rest: list[Any], offset: int, spool: LocalFile | None) -> Source:
     if kind == "zero":
         return Zeros()
-    if kind == "stored":
+    if kind == STORED:
         return Stored(*rest)
     if spool is None:
         raise ValueError("no spool file")
     return Spooled(spool, offset)
+
+
+@contextlib.contextmanager
+def damage_told(image: str) -> Iterator[None]:
+    """Have a recipe or a spool file that makes no sense be a failure of that upload alone.
+
+    Raises:
+        HostDiskError: It is damaged, or cannot be read.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise errors.host_failure(exc, f"what was kept of {image}") from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        kind = type(exc).__name__
+        raise errors.HostDiskError(f"what was kept of {image} makes no sense ({kind})") from exc

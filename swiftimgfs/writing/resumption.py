@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.writing.glance_format import CLAIM
+from swiftimgfs.writing.recipe import damage_told, names_stored, read_from_own
 from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.writer import ImageWriter
 
@@ -42,20 +43,25 @@ class Resumption:
         """Return after an image that was kept is in Swift, and its entry is finished.
 
         Raises:
-            ImageChangedError: It is not the image any more that was opened.
+            ImageChangedError: It is not the image any more that was opened: it must not be
+                replaced, or cannot be, since bytes of it are gone.
             SwiftImgFsError: It cannot be stored; all of it is still there.
         """
         record = found.record
         if record.recipe is None:
             raise errors.HostDiskError(f"{record.image}: the journal has no recipe for it")
         base, stored = await self._base_of(record)
+        recipe = record.recipe
         reader = ImageReader(self._fetcher)
         try:
-            with _damage_told(record.image):
+            with damage_told(record.image):
+                if stored is not None and base is not None and not base.parts:
+                    recipe = read_from_own(recipe, base.info.etag, base.info.size)
                 writer = ImageWriter.resumed(
-                    self._parts, record.recipe, found.spool, entry, reader, base
+                    self._parts, recipe, found.spool, entry, reader, base
                 )
-            committed = await writer.commit()
+            with _told_what_is_gone(record, base):
+                committed = await writer.commit()
         finally:
             reader.close()
         replaced = [] if committed is None else list(committed.replaced)
@@ -77,7 +83,7 @@ class Resumption:
             stored = Sight(base, uploaded).stored_attempt(record)
         if base is None or stored is not None or self._parts.options.last_writer_wins:
             return base, stored
-        with _damage_told(record.image):
+        with damage_told(record.image):
             is_the_same = base.info.etag == (record.recipe or {})["base_etag"]
         if not is_the_same:
             raise errors.ImageChangedError(f"{record.image}: changed by somebody else since")
@@ -94,15 +100,19 @@ class Resumption:
 
 
 @contextlib.contextmanager
-def _damage_told(image: str) -> Iterator[None]:
-    """Have a recipe or a spool file that makes no sense be a failure of that upload alone."""
+def _told_what_is_gone(record: UploadRecord, base: StoredImage | None) -> Iterator[None]:
+    """Say of an edit what stands in its way, where the version that was edited is not there."""
     try:
         yield
-    except OSError as exc:
-        raise errors.host_failure(exc, f"what was kept of {image}") from exc
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        kind = type(exc).__name__
-        raise errors.HostDiskError(f"what was kept of {image} makes no sense ({kind})") from exc
+    except errors.ImageChangedError as failure:
+        recipe = record.recipe or {}
+        is_there = base is not None and base.info.etag == recipe["base_etag"]
+        if is_there or not names_stored(recipe):
+            raise
+        raise errors.ImageChangedError(
+            f"{record.image}: what was not written here was only in the version that was opened,"
+            f" and that is gone: get out what is kept by retry --save-to ({failure})"
+        ) from failure
 
 
 async def uploaded_objects(store: ImageStore, record: UploadRecord) -> list[ObjectName]:

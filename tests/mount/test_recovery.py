@@ -446,6 +446,137 @@ class TestFailed:
         assert body_of(client, container) == NEW
 
 
+class TestEdits:
+    """Edits in place that failed because somebody else had replaced the image."""
+
+    @pytest.fixture(params=[b"old" * 1000, OLD], ids=["plain", "slo"])
+    def old(self, request: pytest.FixtureRequest) -> bytes:
+        content: bytes = request.param
+        return content
+
+    @pytest.fixture
+    def failed(
+        self, host: Host, container: str, old: bytes, there: Mounted
+    ) -> dict[str, object]:
+        """An image in which somebody has changed 3 bytes, while another changed others."""
+        with host.mounted() as running:
+            path = running.path / container / "x"
+            path.write_bytes(old)
+            image = path.open("r+b", buffering=0)
+            image.seek(100)
+            image.write(b"ed.")
+            (there.path / container / "x").write_bytes(NEW[: len(old)])
+            with pytest.raises(OSError, match="Stale"):
+                image.close()
+            host.wait_until_one_is_kept()
+        (upload,) = host.status()
+        assert "changed by somebody else" in str(upload["reason"])
+        return upload
+
+    @pytest.fixture
+    def there(self, swift: FaultySwift, tmp_path: Path) -> Iterator[Mounted]:
+        """Another host."""
+        other = tmp_path / "other"
+        other.mkdir()
+        with mounted(other, swift.swift.environ(), OPTIONS) as running:
+            yield running
+
+    def test_cannot_win_without_what_is_gone_and_are_got_out(
+        self, host: Host, failed: dict[str, object], old: bytes, container: str, tmp_path: Path
+    ) -> None:
+        for _ in range(2):
+            said = host.command("retry", "-o", "last_writer_wins", f"{container}/x", status=1)
+            assert "only in the version that was opened, and that is gone" in said
+            assert "--save-to" in said
+            assert [u["errno"] for u in host.status()] == ["ESTALE"]
+
+        kept = tmp_path / "kept"
+        said = host.command("retry", "--save-to", kept, f"{container}/x")
+
+        file = kept / f"{failed['id']}-x"
+        assert f"saved: {container}/x as {file}, without" in said
+        data = file.read_bytes()
+        assert len(data) == len(old)
+        rows = (kept / f"{failed['id']}-x.map").read_text().splitlines()
+        ranges = [(int(start), int(size), kind) for start, size, kind in map(str.split, rows)]
+        assert sum(size for _, size, _ in ranges) == len(old)
+        (written,) = [r for r in ranges if r[2] == "written"]
+        assert written[:2] == (100, 3) or written[1] == SEGMENT
+        assert data[100:103] == b"ed."
+        for start, size, kind in ranges:
+            if kind == "missing":
+                assert data[start : start + size] == bytes(size)
+        assert [u["id"] for u in host.status()] == [failed["id"]]
+        assert "File exists" in host.command("retry", "--save-to", kept, status=1)
+
+    def test_win_where_the_segments_of_the_old_version_are_there(
+        self, host: Host, container: str, client, tmp_path: Path
+    ) -> None:
+        with host.mounted() as running:
+            path = running.path / container / "x"
+            path.write_bytes(OLD)
+            image = path.open("r+b", buffering=0)
+            image.write(b"ed.")
+            client.put_object(container, "x", b"theirs")
+            with pytest.raises(OSError, match="Stale"):
+                image.close()
+            host.wait_until_one_is_kept()
+
+        said = host.command("retry", "--save-to", tmp_path / "kept")
+        assert "without" not in said
+        (file, _) = sorted((tmp_path / "kept").iterdir())
+        assert file.read_bytes() == b"ed." + OLD[3:]
+
+        host.command("retry", "-o", "last_writer_wins")
+
+        assert body_of(client, container) == b"ed." + OLD[3:]
+        assert host.status() == []
+
+    def test_are_stored_again_over_their_own_when_only_the_answers_were_lost(
+        self, host: Host, swift: FaultySwift, container: str, client
+    ) -> None:
+        client.put_object(container, "x", b"old" * 1000)
+        with host.mounted() as running:
+            path = running.path / container / "x"
+            image = path.open("r+b", buffering=0)
+            image.write(b"ed.")
+            own = f"/{container}/x"
+            for fault in (
+                Fault(method="PUT", target=own, lose_answer=True, count=None),
+                Fault(method="HEAD", target=own, skip=1, status=503, count=None),
+            ):
+                swift.control.inject(fault)
+            with pytest.raises(OSError, match="Input/output"):
+                image.close()
+            host.wait_until_one_is_kept()
+            swift.control.clear()
+        assert body_of(client, container) == b"ed." + (b"old" * 1000)[3:]
+
+        host.command("retry")
+
+        assert body_of(client, container) == b"ed." + (b"old" * 1000)[3:]
+        assert host.status() == []
+
+    def test_are_got_out_without_swift_when_all_is_here(
+        self, host: Host, swift: FaultySwift, container: str, tmp_path: Path
+    ) -> None:
+        with host.mounted() as running:
+            fault = Fault(method="PUT", target=f"/{container}/sub/x$", status=507, count=None)
+            swift.control.inject(fault)
+            (running.path / container / "sub").mkdir()
+            copying = Copying(running.path / container / "sub" / "x", b"small")
+            copying.join(30)
+            host.wait_until_one_is_kept()
+        swift.control.inject(Fault(status=503, count=None))
+
+        said = host.command("retry", "--save-to", tmp_path / "kept")
+
+        swift.control.clear()
+        assert said.startswith(f"saved: {container}/sub/x as ")
+        (file, made) = sorted((tmp_path / "kept").iterdir())
+        assert (file.read_bytes(), made.read_text()) == (b"small", "0 5 written\n")
+
+
 class TestUnmounting:
     """Signals while somebody waits for a commit."""
 
