@@ -14,7 +14,7 @@ from swiftimgfs.control.exporter import metrics_at
 from swiftimgfs.control.mounts import mount_at
 from swiftimgfs.control.report import MountFacts
 from swiftimgfs.control.server import serve_control
-from swiftimgfs.control.sockets import socket_path
+from swiftimgfs.control.sockets import meeting_place, socket_path
 from swiftimgfs.store.login import name_of
 from swiftimgfs.writing.state_directory import Found, StateDirectory
 
@@ -85,5 +85,7 @@ async def let_look(
     if entry is None:  # unmounted already
         task_status.started()
         return
-    path = socket_path(config.state_directory, entry.device)
-    await serve_control(path, reporter.report, task_status=task_status)
+    known = meeting_place(os.geteuid())
+    directories = [*([known] if known else []), config.state_directory]
+    paths = [socket_path(directory, entry.device) for directory in dict.fromkeys(directories)]
+    await serve_control(paths, reporter.report, task_status=task_status)

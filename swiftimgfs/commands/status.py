@@ -37,9 +37,9 @@ BETWEEN_LOOKS: Final = 0.5  # seconds, for a rate; --watch looks once a second
 REFRESH_SECONDS: Final = 1.0
 
 EPILOG = """
-Each mount is asked over a socket in its state directory, which only its owner and root can
-open; root sees the mounts of all users that keep to the default directory. A mount with a
-spool_dir of its own is asked with -o spool_dir=DIRECTORY.
+Each mount is asked over a socket that only its owner and root can open; root sees the mounts of
+all users. Uploads are those of the state directory (-o spool_dir=DIRECTORY for another one), and
+those of your own mounts, wherever their spool_dir is.
 
 states of uploads:
   uploading    segments are on their way, and no manifest names them
@@ -111,9 +111,11 @@ def _looks(directory: Path, mountpoint: Path | None) -> Iterator[Seen]:
         asked = ask_all(state_directories(directory), place)
         if place and not asked:
             raise errors.MountError(f"{place} is no mount of swiftimgfs")
+        told = [one.state_directory for one in asked if one.state_directory is not None]
         uploads = [
             upload
-            for upload in StateDirectory(directory).all_uploads()
+            for path in dict.fromkeys([directory, *told])
+            for upload in StateDirectory(path).all_uploads()
             if place is None or _is_of(upload, place)
         ]
         yield Seen(asked, uploads, before)

@@ -92,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         if entry is None:
             raise errors.MountError(f"{place} is no mount of swiftimgfs")
         _check_is_ours(entry)
-        before = set(_kept(directory, place))
         leaving = _Leaving(entry, directory)
+        directory = leaving.asked.state_directory or directory
+        before = set(_kept(directory, place))
         leaving.leave(is_lazy=arguments.lazy, is_forced=arguments.force)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
@@ -131,12 +132,14 @@ class _Leaving:
     """One mount on its way out.
 
     Attributes:
+        asked: What it said before it was told to leave.
         cut_off: Images whose writer had neither closed nor synced them when it had to leave.
     """
 
     def __init__(self, entry: MountEntry, directory: Path) -> None:
         self._entry = entry
         self._directories = state_directories(directory)
+        self.asked: Final = self._ask()
         self.cut_off: list[str] = []
         self._shown: set[str] = set()
 
@@ -146,7 +149,7 @@ class _Leaving:
         Raises:
             MountError: It is in use, or cannot be unmounted.
         """
-        asked = self._ask()
+        asked = self.asked
         if asked.is_dead or (not asked.pid and _is_dead(self._entry.mountpoint)):
             _fusermount(self._entry.mountpoint, "-uz")
             _say(f"{self._entry.mountpoint} was dead (its process is gone), and is free now")

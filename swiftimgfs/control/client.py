@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from swiftimgfs.control.mounts import our_mounts
 from swiftimgfs.control.protocol import LONGEST_ANSWER, format_request, parse_answer
 from swiftimgfs.control.report import BadAnswerError
-from swiftimgfs.control.sockets import connect_to, peer_of, socket_path
+from swiftimgfs.control.sockets import connect_to, meeting_place, peer_of, socket_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from socket import socket
 
     from swiftimgfs.control.mounts import MountEntry
@@ -35,6 +35,7 @@ class Asked:
         report: None when it did not answer.
         problem: Why it did not.
         pid: Of who serves it, as the kernel knows it; 0 when nobody listens.
+        uid: His, from the same source.
         is_dead: Its process is gone: every access fails with ENOTCONN.
     """
 
@@ -42,7 +43,18 @@ class Asked:
     report: Report | None = None
     problem: str = ""
     pid: int = 0
+    uid: int = -1
     is_dead: bool = False
+
+    @property
+    def state_directory(self) -> Path | None:
+        """Where it has its journal and spool, as it says; None of who is not to be believed.
+
+        What is looked at there is looked at as who asks: who is root follows nobody's word.
+        """
+        if self.report is None or self.uid != os.geteuid():
+            return None
+        return Path(self.report.mount.state_directory)
 
 
 def ask_all(state_directories: Sequence[Path], place: Path | None = None) -> list[Asked]:
@@ -63,6 +75,7 @@ def ask_all(state_directories: Sequence[Path], place: Path | None = None) -> lis
 
 def ask(entry: MountEntry, state_directories: Iterable[Path]) -> Asked:
     """Return a mount with its report, from the first of the directories where it listens."""
+    is_refused = False
     for directory in state_directories:
         path = socket_path(directory, entry.device)
         try:
@@ -70,19 +83,24 @@ def ask(entry: MountEntry, state_directories: Iterable[Path]) -> Asked:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except ConnectionRefusedError:
-            return Asked(entry, problem="its process is gone", is_dead=True)
+            is_refused = (
+                True  # a dead mount's: this one's, or of one that had the device before
+            )
+            continue
         except OSError as exc:
             return Asked(entry, problem=f"cannot be asked: {exc.strerror or exc}")
         with connection:
             return _answered(entry, connection)
+    if is_refused:
+        return Asked(entry, problem="its process is gone", is_dead=True)
     return _unheard(entry)
 
 
 def _answered(entry: MountEntry, connection: socket) -> Asked:
-    pid, _ = peer_of(connection)
+    pid, uid = peer_of(connection)
     try:
         connection.sendall(format_request())
-        return Asked(entry, parse_answer(_received(connection)), pid=pid)
+        return Asked(entry, parse_answer(_received(connection)), pid=pid, uid=uid)
     except OSError as exc:
         return Asked(entry, problem=f"does not answer: {exc.strerror or exc}", pid=pid)
     except BadAnswerError as exc:
@@ -109,19 +127,11 @@ def _unheard(entry: MountEntry) -> Asked:
 
 def state_directories(own: Path) -> list[Path]:
     """Return where mounts that we may ask may listen: root may ask everybody's."""
-    if os.geteuid() != 0:
-        return [own]
-    users = {entry.uid for entry in our_mounts()} - {0}
-    return [own, *_homes(users)]
-
-
-def _homes(users: Iterable[int]) -> Iterator[Path]:
-    for uid in sorted(users):
-        try:
-            home = Path(pwd.getpwuid(uid).pw_dir)
-        except KeyError:
-            continue
-        yield home / ".local" / "state" / "swiftimgfs"
+    users = [os.geteuid()]
+    if os.geteuid() == 0:
+        users += sorted({entry.uid for entry in our_mounts()} - {0})
+    known = [place for uid in users if (place := meeting_place(uid)) is not None]
+    return list(dict.fromkeys([own, *known]))
 
 
 def user_name(uid: int) -> str:

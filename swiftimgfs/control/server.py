@@ -19,11 +19,11 @@ from swiftimgfs.control.protocol import (
     format_error,
     problem_of,
 )
-from swiftimgfs.control.sockets import listen_at, may_ask, peer_of
+from swiftimgfs.control.sockets import listen_at_first, may_ask, peer_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from swiftimgfs.control.report import Report
@@ -35,19 +35,20 @@ MOST_CONVERSATIONS: Final = 16
 
 
 async def serve_control(
-    path: Path,
+    paths: Sequence[Path],
     report: Callable[[], Report],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer who asks at `path`, until cancelled; a mount without one goes on, and says so.
+    """Answer who asks at the first of `paths` where that can be, until cancelled.
 
-    It has started when the socket is there, or cannot be.
+    A mount without a socket goes on, and says so. It has started when the socket is there, or
+    cannot be.
     """
     try:
-        listener = listen_at(path)
+        listener, path = listen_at_first(paths)
     except (OSError, errors.ConfigError) as failure:
-        log.warning("no control socket path=%s reason=%s", path, failure)
+        log.warning("no control socket path=%s reason=%s", paths[-1], failure)
         task_status.started()
         return
     task_status.started()
@@ -60,7 +61,7 @@ async def serve_control(
             )
     finally:
         with contextlib.suppress(OSError):
-            path.unlink()  # noqa: ASYNC240  # once, when the mount leaves
+            path.unlink()
 
 
 class _Server:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -182,6 +183,29 @@ class TestMounts:
         text = status(environ, mount.path)
         assert "EACCES" in text
         assert f"{container}/image" in text
+
+    def test_a_mount_with_a_spool_of_its_own_is_found_with_its_uploads(
+        self, swift, container, tmp_path
+    ) -> None:
+        options = f"spool_dir={tmp_path}/spool,timeout=10,retries=1"
+        with mounted(tmp_path, swift.swift.environ(), options) as mount:
+            environ = {"XDG_STATE_HOME": str(mount.path.parent / "state")}
+            assert "serving" in status(environ, mount.path, "--json")
+            control = mount.path.parent / "state" / "swiftimgfs" / "control"
+            assert stat.S_IMODE(control.stat().st_mode) == 0o700
+            assert [stat.S_IMODE(p.stat().st_mode) for p in control.iterdir()] == [0o600]
+
+            swift.control.inject(Fault(method="PUT", target=f"/{container}/image$", status=507))
+            done = subprocess.run(
+                ["cp", "/bin/true", mount.path / container / "image"],
+                check=False,
+                stderr=subprocess.DEVNULL,
+            )
+            assert done.returncode == 1
+            (upload,) = json.loads(status(environ, mount.path, "--json", status=1))["uploads"]
+        assert upload["image"] == f"{container}/image"
+        assert upload["path"].startswith(f"{tmp_path}/spool/")
+        assert list(control.iterdir()) == []
 
     def test_what_is_no_mount_is_said(self, served, tmp_path) -> None:
         _, environ = served

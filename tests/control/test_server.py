@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -19,7 +20,13 @@ from swiftimgfs.control import server
 from swiftimgfs.control.client import Asked, ask
 from swiftimgfs.control.mounts import MountEntry
 from swiftimgfs.control.protocol import format_request, parse_answer
-from swiftimgfs.control.sockets import connect_to, listen_at, socket_path
+from swiftimgfs.control.sockets import (
+    connect_to,
+    listen_at,
+    listen_at_first,
+    meeting_place,
+    socket_path,
+)
 from tests.support.control import control_served
 from tests.support.reports import REPORT
 
@@ -67,6 +74,41 @@ def test_garbage_is_answered_or_hung_up_on_and_does_no_harm(path, garbage) -> No
 
     assert answer == b"" or answer.startswith(b'{"version": 1, "error"')
     assert asked(path).report == REPORT
+
+
+def test_a_socket_that_a_dead_mount_left_elsewhere_is_passed_over(path, tmp_path) -> None:
+    stale = socket_path(tmp_path / "older", ENTRY.device)
+    listen_at(stale).close()
+    directories = [stale.parent.parent, path.parent.parent]
+
+    assert ask(ENTRY, directories).report == REPORT
+    assert ask(ENTRY, directories[:1]).is_dead
+
+
+def test_where_one_cannot_listen_the_next_place_is_taken(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    places = [socket_path(tmp_path / name, ENTRY.device) for name in ("file", "other")]
+
+    listener, taken = listen_at_first(places)
+
+    listener.close()
+    assert taken == places[1]
+
+
+def test_mounts_meet_in_the_home_of_passwd_whatever_home_says(monkeypatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/elsewhere")
+
+    assert meeting_place(0) == Path("/var/lib/swiftimgfs")
+    home = Path(pwd.getpwuid(NOBODY).pw_dir)
+    assert meeting_place(NOBODY) == home / ".local" / "state" / "swiftimgfs"
+
+
+def test_only_our_own_mounts_are_believed_where_their_uploads_are() -> None:
+    told = Path(REPORT.mount.state_directory)
+
+    assert Asked(ENTRY, REPORT, pid=1, uid=os.geteuid()).state_directory == told
+    assert Asked(ENTRY, REPORT, pid=1, uid=os.geteuid() + 1).state_directory is None
 
 
 def test_a_request_may_come_in_pieces(path: Path) -> None:

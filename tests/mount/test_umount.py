@@ -144,6 +144,17 @@ def test_force_leaves_and_says_what_is_kept(served, swift, container) -> None:
         assert mount_at(served.path) is None
 
 
+def test_what_is_kept_is_named_wherever_the_spool_is(swift, container, tmp_path) -> None:
+    options = f"spool_dir={tmp_path}/spool,timeout=10,retries=1"
+    with (
+        mounted(tmp_path, swift.swift.environ(), options) as served,
+        slow_upload(swift, served, container, Fault(hold="before")),
+    ):
+        shown = umount(served, "--force", served.path, status=1)
+
+    assert f"not in Swift, kept here: {container}/slow" in shown
+
+
 @contextlib.contextmanager
 def half_written(path: Path) -> Iterator[None]:
     """Have another process write an image, and neither close nor sync it."""

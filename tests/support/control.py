@@ -28,7 +28,7 @@ def control_served(path: Path, report: Callable[[], Report]) -> Iterator[None]:
 
     async def serve() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_control, path, report)
+            nursery.start_soon(serve_control, [path], report)
             await trio.testing.wait_all_tasks_blocked()
             scopes.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
             is_ready.set()
