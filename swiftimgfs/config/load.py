@@ -15,6 +15,7 @@ from swiftimgfs.config.glance_options import GLANCE_MB
 from swiftimgfs.config.memory import default_memory_limit
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.config.source import Source, read_source
+from swiftimgfs.config.types import format_size
 from swiftimgfs.fuse.attributes import Presentation
 from swiftimgfs.model.details import ExactTimes
 from swiftimgfs.model.directories import FreshnessOptions
@@ -196,7 +197,7 @@ def _writing(settings: Settings, store: StoreConfig, memory: int) -> WriteOption
 def _warnings(settings: Settings, memory: int) -> Iterator[str]:
     if memory < PROGRAM_MEMORY:
         yield (
-            f"memory_limit={memory} is less than the program itself takes, about"
+            f"memory_limit={format_size(memory)} is less than the program itself takes, about"
             f" {PROGRAM_MEMORY // 1000**2} MB: it holds for data alone"
         )
     if "cache_size" in settings.given and not settings["cache_dir"]:

@@ -26,6 +26,13 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
+def format_size(size: int) -> str:
+    """Return bytes as `parse_size` takes them, in the largest unit that they are a multiple of."""
+    units = [(letter, unit) for letter, unit in _UNITS.items() if size and size % unit == 0]
+    letter, unit = units[-1] if units else ("", 1)
+    return f"{size // unit}{letter}"
+
+
 class _Text(types.ConfigType):  # type: ignore[misc]  # oslo.config has no type hints
     """A type whose defaults are written as they are given: as text."""
 
@@ -44,7 +51,7 @@ class Size(_Text):
         """Return the bytes that `value` says; an int is taken as it is."""
         size = value if isinstance(value, int) else parse_size(value)
         if size < self._at_least:
-            raise ValueError(f"at least {self._at_least} bytes")
+            raise ValueError(f"at least {format_size(self._at_least)}")
         return size
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from swiftimgfs.config.glance_options import GLANCE_MB, GLANCE_OPTIONS
 from swiftimgfs.config.options import OPTIONS, SHORT_NAMES, list_opts
-from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask, parse_size
+from swiftimgfs.config.types import KIB, Number, Seconds, Size, Umask, format_size, parse_size
 
 GENERATOR = Path(sys.executable).with_name("oslo-config-generator")
 
@@ -232,6 +232,7 @@ def test_a_size_means_its_number_times_its_unit(number, unit, ending, is_lower):
 
     assert parse_size(text.lower() if is_lower else text) == number * UNITS[unit]
     assert parse_size(f" {number} {unit}{ending} ") == number * UNITS[unit]
+    assert parse_size(format_size(number * UNITS[unit])) == number * UNITS[unit]
 
 
 @pytest.mark.parametrize(
@@ -258,3 +259,10 @@ def test_types_take_what_they_have_made():
     assert Number(0)(7) == 7
     assert Seconds()(1.5) == 1.5
     assert Umask()(0o22) == 0o22
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(64 << 20, "64M"), (1 << 40, "1T"), (1500, "1500"), (0, "0")]
+)
+def test_a_size_is_shown_as_it_is_typed(size, text):
+    assert format_size(size) == text

@@ -20,6 +20,7 @@ def warnings_of(*options: str) -> tuple[str, ...]:
 def test_less_memory_than_the_program_takes() -> None:
     (warning,) = warnings_of("memory_limit=16M")
 
+    assert warning.startswith("memory_limit=16M is less")
     assert "less than the program itself takes, about 80 MB" in warning
     assert warnings_of("memory_limit=128M") == ()
 
