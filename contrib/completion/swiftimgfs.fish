@@ -67,6 +67,7 @@ complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount' -l replace-dead -d 'un
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount' -l debug -d 'the same as --log-level debug'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount' -l log-level -x -d 'the same as -o log_level='
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount' -l log-format -x -d 'the same as -o log_format='
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount; and test $_shtab_swiftimgfs_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'what to mount; its forms are below'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using mount; and test $_shtab_swiftimgfs_npos -eq 1' -ka "(__fish_complete_directories)" -d 'an empty directory'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using; and test $_shtab_swiftimgfs_npos -eq 0' -a umount -d 'Unmount, when what is being stored is in Swift.'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using umount' -s h -l help -d 'show this help message and exit'
@@ -87,6 +88,7 @@ complete -c swiftimgfs -n '_shtab_swiftimgfs_using check' -s h -l help -d 'show 
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using check' -s o -x -d 'options, as swiftimgfs mount --help lists them'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using check' -l config-file -xka "(__fish_complete_path (commandline -ct))" -d 'instead of /etc/swiftimgfs/swiftimgfs.conf and ~/.config/swiftimgfs/swiftimgfs.conf'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using check' -l json -d 'print it as JSON'
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using check; and test $_shtab_swiftimgfs_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d SOURCE
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using; and test $_shtab_swiftimgfs_npos -eq 0' -a verify -d 'Read images in a mount and compare them with every digest that is known of them. Nothing is changed.'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using verify' -s h -l help -d 'show this help message and exit'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using verify' -l os-hash-value -x -d 'what the digest of the one image at PATH is'
@@ -110,8 +112,8 @@ complete -c swiftimgfs -n '_shtab_swiftimgfs_using set-acls' -l config-file -xka
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using set-acls; and test $_shtab_swiftimgfs_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d TARGET
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using; and test $_shtab_swiftimgfs_npos -eq 0' -a retry -d 'Send images again that could not be stored, and whose bytes were kept.'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -s h -l help -d 'show this help message and exit'
-complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l source -x -d 'log in by this instead'
-complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l save-to -x -d 'do not send them: write what was kept into files in DIR, and keep it'
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l source -xka "(__fish_complete_path (commandline -ct))" -d 'log in by this instead'
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l save-to -xka "(__fish_complete_directories)" -d 'do not send them: write what was kept into files in DIR, and keep it'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l forget -d 'do not send them: delete what was kept, here and in Swift (needs a name)'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -s o -x -d 'options, as swiftimgfs mount --help lists them'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using retry' -l config-file -xka "(__fish_complete_path (commandline -ct))" -d 'instead of /etc/swiftimgfs/swiftimgfs.conf and ~/.config/swiftimgfs/swiftimgfs.conf'
@@ -122,6 +124,7 @@ complete -c swiftimgfs -n '_shtab_swiftimgfs_using gc' -l config-file -xka "(__f
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using gc' -l dry-run -s n -d 'show what would go, and delete nothing'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using gc' -l older-than -x -d 'leave uploads alone that went on since: 30m, 24h, 7d (default: 24h)'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using gc' -l json -d 'print each segment, as JSON'
+complete -c swiftimgfs -n '_shtab_swiftimgfs_using gc; and test $_shtab_swiftimgfs_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d SOURCE
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using; and test $_shtab_swiftimgfs_npos -eq 0' -a demo -d 'Start a one-node Swift on this machine, store images in it and mount it until Ctrl-C. Needs: pip install swiftimgfs[demo].'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using demo' -s h -l help -d 'show this help message and exit'
 complete -c swiftimgfs -n '_shtab_swiftimgfs_using demo; and test $_shtab_swiftimgfs_npos -eq 0' -ka "(__fish_complete_directories)" -d 'mount point (default: new)'

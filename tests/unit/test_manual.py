@@ -72,19 +72,61 @@ def _shown(name: str) -> str:
     return done.stdout
 
 
-def test_bash_completes_verbs_and_flags():
+def completed(line: str, *, within: Path = ROOT, **variables: str) -> list[str]:
+    """Return what bash offers at the end of a line, where = and : end its words."""
     script = ROOT / "contrib" / "completion" / "swiftimgfs"
-    ask = f"""
-        source {script}
-        complete_words() {{
-            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${{#COMP_LINE}}
-            COMPREPLY=(); _shtab_swiftimgfs; printf '%s\\n' "${{COMPREPLY[@]}}"
-        }}
-        complete_words swiftimgfs umo
-        complete_words swiftimgfs mount --fore
+    ask = r"""
+        source "$1"
+        COMP_LINE="$2" COMP_POINT=${#2}
+        read -r -a COMP_WORDS <<<"${COMP_LINE//[=:]/ & }"
+        [[ $COMP_LINE != *[[:space:]] ]] || COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _swiftimgfs
+        (( ! ${#COMPREPLY[@]} )) || printf '%s\n' "${COMPREPLY[@]}"
+        complete -p swiftimgfs >&2
     """
     done = subprocess.run(
-        ["bash", "--norc", "-c", ask], capture_output=True, text=True, check=True, timeout=60
+        ["bash", "--norc", "-c", ask, "bash", script, line],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **variables},
+        cwd=within,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == "complete -o bashdefault -F _swiftimgfs swiftimgfs\n"
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("swiftimgfs umo", ["umount"]),
+        ("swiftimgfs mount --fore", ["--foreground"]),
+        ("swiftimgfs mount -o conn", ["connections="]),
+        ("swiftimgfs mount x /mnt -o ro,allow_o", ["ro,allow_other"]),
+        ("swiftimgfs mount x /mnt -o layout=i", ["images"]),
+        ("swiftimgfs mount x /mnt -o layout=raw,large_object=g", ["glance"]),
+        ("swiftimgfs mount x /mnt -o verify=", ["true", "false"]),
+        ("swiftimgfs check -o cache_dir=contrib/deb", ["contrib/debian/"]),
+        ("swiftimgfs mount -o ro env: contrib/deb", ["contrib/debian"]),
+        ("swiftimgfs gc glance:contrib/gen", ["contrib/generate"]),
+        ("swiftimgfs check e", ["env:"]),
+        ("swiftimgfs mount -o key", []),
+    ],
+)
+def test_bash_completes_verbs_flags_and_options(line, offered):
+    assert completed(line) == offered
+
+
+def test_bash_completes_clouds(tmp_path):
+    file = tmp_path / "clouds.yaml"
+    file.write_text(
+        "# clouds:\n#   no: x\ncache:\n  none: 1\nclouds:\n\n  my.cloud: {auth: {}}\n"
+        "  'other':\n    region_name: x\n    auth:\n      auth_url: x\nclient:\n  force: x\n"
     )
 
-    assert done.stdout.split() == ["umount", "--foreground"]
+    for within, variables in ((tmp_path, {}), (ROOT, {"OS_CLIENT_CONFIG_FILE": str(file)})):
+        offered = completed("swiftimgfs mount ", within=within, **variables)
+        assert offered == ["env:", "glance:", "swift+https://", "@", "my.cloud", "other"]
+        assert completed("swiftimgfs check my", within=within, **variables) == ["my.cloud"]
