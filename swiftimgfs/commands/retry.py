@@ -34,6 +34,7 @@ from swiftimgfs.commands.source import (
     printable,
     with_key,
 )
+from swiftimgfs.commands.uploads import CLEANING_UP, LEFT, RECOVERING, state_of
 from swiftimgfs.config.load import load_config, state_directory
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files
 from swiftimgfs.store.image_store import ImageStore
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         chosen = _chosen(arguments)
         if not chosen:
-            print("nothing has failed")  # noqa: T201
+            print(f"nothing has failed{_others(arguments)}")  # noqa: T201
             return 0
         results = []
         if arguments.save_to is not None:
@@ -142,10 +143,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Found]:
     """
     if arguments.forget and not arguments.uploads:
         raise errors.ConfigError("--forget needs to be told which upload")
-    settings = Settings.of(
-        read_own_files(arguments.config_file), parse_options(arguments.options)
-    )
-    state = StateDirectory(state_directory(settings))
+    state = _state(arguments)
     kept = [*state.kept_uploads(), *state.left_uploads()]
     for damaged in (upload for upload in kept if isinstance(upload, Damaged)):
         line = f"damaged journal {damaged.path}: {damaged.reason}"
@@ -160,6 +158,28 @@ def _chosen(arguments: argparse.Namespace) -> list[Found]:
             raise errors.ConfigError(f"{name}: no such upload has failed here")
         chosen |= {upload.record.token: upload for upload in named}
     return list(chosen.values())
+
+
+def _others(arguments: argparse.Namespace) -> str:
+    """Return what is not for retry to do, though `swiftimgfs status` shows it."""
+    states = [state_of(upload) for upload in _state(arguments).all_uploads()]
+    left, waiting = states.count(LEFT), sum(s in {RECOVERING, CLEANING_UP} for s in states)
+    said = ""
+    if left:
+        said += (
+            f"; {left} left behind by a mount that died: the next mount of the account cleans"
+            " up, or finishes"
+        )
+    if waiting:
+        said += f"; {waiting} being cleaned up by a mount, see swiftimgfs status"
+    return said
+
+
+def _state(arguments: argparse.Namespace) -> StateDirectory:
+    settings = Settings.of(
+        read_own_files(arguments.config_file), parse_options(arguments.options)
+    )
+    return StateDirectory(state_directory(settings))
 
 
 def _is_meant(name: str, record: UploadRecord) -> bool:

@@ -45,7 +45,9 @@ states of uploads:
   uploading    segments are on their way, and no manifest names them
   committing   the image itself is being stored
   deleting     it is stored; what it replaced is on its way out
-  recovering   its mount died; this one asks Swift what came true, and cleans up or finishes
+  cleaning up  it could not be stored, who wrote it was told, and nothing is kept; what Swift has
+               of it is being deleted, by the next mount of the account if Swift does not answer
+  recovering   its mount died; another asks Swift what came true, and cleans up or finishes
   left behind  the mount died: the next mount of the account cleans up, or finishes
   interrupted  the mount was made to leave at once: the next mount of the account sends it
   failed       who wrote it was told the errno; the bytes are kept: swiftimgfs retry

@@ -56,6 +56,8 @@ def render(seen: Seen) -> RenderableType:
     for asked in sorted(seen.asked, key=lambda one: one.report is None):
         parts.extend(_mount(asked, seen.before.get(asked.entry.device)))
         parts.append(Text(""))
+    if not seen.asked:
+        parts.append(Text("nothing is mounted by swiftimgfs"))
     if seen.uploads:
         parts.append(upload_table(seen.uploads))
     elif not any(asked.report and asked.report.dirty.memory for asked in seen.asked):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LEFT: Final = "left behind"  # by a mount that died
 RECOVERING: Final = "recovering"
 DELETING: Final = "deleting"
+CLEANING_UP: Final = "cleaning up"
 DAMAGED: Final = "damaged"
 STYLES: Final = {State.FAILED.value: "bold red", LEFT: "yellow", DAMAGED: "bold red"}
 
@@ -39,6 +40,8 @@ def state_of(upload: Found | Damaged) -> str:
         return LEFT
     if state is State.COMMITTED:
         return DELETING
+    if upload.record.is_given_up and not upload.is_recovering:
+        return CLEANING_UP
     is_told = state is State.FAILED  # and waits for its owner's word, whoever is at work
     return RECOVERING if upload.is_recovering and not is_told else state.value
 
@@ -57,7 +60,7 @@ def upload_fields(upload: Found | Damaged) -> dict[str, object]:
         "sent": upload.sent,
         "started": record.started,
         "errno": record.errno,
-        "reason": record.reason,
+        "reason": upload.waiting or record.reason,
         "mountpoint": record.owner.mountpoint,
         "path": str(upload.path),
     }
@@ -79,7 +82,8 @@ def _cells(upload: Found | Damaged) -> list[Text]:
     else:
         record = upload.record
         size = "" if record.size is None else decimal(record.size)
-        reason = f"{record.errno}: {record.reason}" if record.errno else record.reason
+        told = f"{record.errno}: {record.reason}" if record.errno else record.reason
+        reason = upload.waiting or told
         age = format_age(time.time() - record.started)
         texts = [age, decimal(upload.sent), size, record.image, record.token, reason]
     return [Text(printable(text)) for text in texts]

@@ -92,7 +92,8 @@ def ask(entry: MountEntry, state_directories: Iterable[Path]) -> Asked:
         with connection:
             return _answered(entry, connection)
     if is_refused:
-        return Asked(entry, problem="its process is gone", is_dead=True)
+        problem = f"its process is gone; swiftimgfs umount {entry.mountpoint} frees it"
+        return Asked(entry, problem=problem, is_dead=True)
     return _unheard(entry)
 
 

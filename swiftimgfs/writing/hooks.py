@@ -61,6 +61,9 @@ class JournalEntry:
     def renamed(self, container: str, name: str) -> None:
         """Note that the image will be committed under another name."""
 
+    async def given_up(self) -> None:
+        """Note that nothing of it will be committed, and that what is left is being deleted."""
+
     async def abandoned(self) -> None:
         """Note that nothing of it will be committed, and nothing of it is left."""
 

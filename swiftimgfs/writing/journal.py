@@ -29,7 +29,13 @@ from swiftimgfs.writing.state_directory import (
     write_progress,
     write_record,
 )
-from swiftimgfs.writing.upload_record import Attempt, State, UploadRecord, new_token
+from swiftimgfs.writing.upload_record import (
+    GIVEN_UP,
+    Attempt,
+    State,
+    UploadRecord,
+    new_token,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -195,6 +201,16 @@ class JournalEntry(hooks.JournalEntry):
             await on_disk(self._compute, lambda: remove_upload(self._path))
         except errors.HostDiskError as failure:
             log.warning("journal not tidied up image=%s reason=%s", self.record.image, failure)
+
+    async def given_up(self) -> None:
+        """Note that nothing of it will be committed, for who looks.
+
+        It is not on disk when that fails, which changes nothing: the next mount deletes the same.
+        """
+        try:
+            await self._note(reason=GIVEN_UP)
+        except errors.HostDiskError as failure:
+            log.debug("not noted as given up image=%s reason=%s", self.record.image, failure)
 
     async def abandoned(self) -> None:
         """Forget the upload: nothing of it was committed, and its segments are gone."""

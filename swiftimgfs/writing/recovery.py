@@ -39,6 +39,7 @@ from swiftimgfs.writing.state_directory import (
     Found,
     remove_upload,
     write_record,
+    write_waiting,
 )
 from swiftimgfs.writing.upload_record import Attempt, State
 
@@ -149,7 +150,7 @@ class Recovery:
 
     async def _look_after(self, session: Session, found: Found) -> None:
         record = found.record
-        await trio.sleep(max(0.0, record.delete_after - time.time()))
+        await self._wait(found, record.delete_after - time.time(), "to keep what was replaced")
         deleted = 0
         if record.state is State.UPLOADING and record.recipe is None:
             deleted += await self._delete_uploaded(found)
@@ -158,7 +159,7 @@ class Recovery:
             log.info(
                 "waiting for what Swift may still do image=%s wait=%.0f s", record.image, wait
             )
-            await trio.sleep(wait)
+            await self._wait(found, wait, "for what Swift may still do")
             sight = await self._look(found)
         stored = _stored(record, sight)
         if stored is None and record.recipe is not None:
@@ -170,6 +171,15 @@ class Recovery:
         await on_disk(self._compute, lambda: remove_upload(found.path))
         outcome = NEW_IMAGE if stored is not None else OLD_IMAGE
         log.info("recovered image=%s outcome=%s deleted=%d", record.image, outcome, deleted)
+
+    async def _wait(self, found: Found, seconds: float, what: str) -> None:
+        """Sleep, and let who looks at the state directory know until when, and what for."""
+        if seconds <= 0:
+            return
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        write_waiting(found.path, f"waits until {until} {what}")
+        await trio.sleep(seconds)
+        write_waiting(found.path, "")
 
     def _unsettled_seconds(self, record: UploadRecord) -> float:
         # A clock that was set back must not have us wait for years.

@@ -3,6 +3,7 @@
     mounts/<session>/lock             locked (flock) by who is at work there while he lives
     mounts/<session>/recovering       there when that is not the mount whose uploads they are
     mounts/<session>/<token>/journal  one upload
+    mounts/<session>/<token>/waiting  what who recovers it waits for, for people
     mounts/<session>/<token>/spool    its bytes, once they are kept
     kept/<token>/…                    uploads that failed, waiting for `swiftimgfs retry`
 
@@ -53,6 +54,7 @@ KEPT: Final = "kept"
 JOURNAL: Final = "journal"
 SPOOL: Final = "spool"
 PROGRESS: Final = "progress"
+WAITING: Final = "waiting"
 TRIES = 10  # of making a directory that somebody tidies up at the same moment
 
 
@@ -74,6 +76,7 @@ class Found:
         is_recovering: Whether that is somebody else than the mount that began it.
         sent: Bytes that Swift has acknowledged so far.
         noted: When the record was written.
+        waiting: What who recovers it waits for; empty when for nothing.
     """
 
     path: Path
@@ -82,6 +85,7 @@ class Found:
     is_recovering: bool = False
     sent: int = 0
     noted: float = 0.0
+    waiting: str = ""
 
     @property
     def has_bytes(self) -> bool:
@@ -333,6 +337,12 @@ def write_progress(directory: Path, sent: int) -> None:
         (directory / PROGRESS).write_text(str(sent))
 
 
+def write_waiting(directory: Path, text: str) -> None:
+    """Note what a recovery waits for: for who looks, and not durable."""
+    with contextlib.suppress(OSError):
+        (directory / WAITING).write_text(text)
+
+
 def sync_directory(path: Path) -> None:
     """Return when what is in a directory is on disk, by name."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -353,7 +363,8 @@ def _read_upload(
     except (OSError, DamagedRecordError) as exc:
         yield Damaged(path, str(exc))
         return
-    yield Found(path, record, is_owned, is_recovering, _progress(path), noted)
+    waiting = _waiting(path) if is_recovering else ""
+    yield Found(path, record, is_owned, is_recovering, _progress(path), noted, waiting)
 
 
 def _progress(path: Path) -> int:
@@ -361,6 +372,13 @@ def _progress(path: Path) -> int:
         return int((path / PROGRESS).read_text())
     except (OSError, ValueError):
         return 0
+
+
+def _waiting(path: Path) -> str:
+    try:
+        return (path / WAITING).read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def _directories(path: Path) -> Iterator[Path]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
+# The reason of an upload that is neither going on nor kept: what it stored is on its way out.
+GIVEN_UP: Final = "given up; what Swift has of it is deleted, by the next mount if need be"
 ObjectName = tuple[str, str]  # container, object
 
 
@@ -133,6 +135,11 @@ class UploadRecord:
     def is_kept(self) -> bool:
         """Whether its bytes wait here to be sent."""
         return self.state in {State.INTERRUPTED, State.FAILED}
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether all that is left to do is to delete what it has stored."""
+        return self.reason == GIVEN_UP and not self.is_kept
 
     def is_placed(self, container: str, name: str) -> bool:
         """Return whether an object is known to be of this upload by its prefix."""

@@ -144,6 +144,8 @@ class Uploader:
     async def abandon(self) -> None:
         """Delete all that was put; shielded, and limited in time."""
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True) as scope:
+            if self._entry is not None:
+                await self._entry.given_up()
             left = await delete_objects(self._store, list(self.pending))
             is_done = not any(undeleted.is_worth_another_try for undeleted in left)
             if self._entry is not None and is_done:

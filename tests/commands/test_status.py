@@ -16,9 +16,9 @@ from swiftimgfs.commands.status import _exit_status
 from swiftimgfs.commands.status_view import Seen
 from swiftimgfs.commands.uploads import upload_table
 from swiftimgfs.control.client import Asked
-from swiftimgfs.control.mounts import MountEntry
+from swiftimgfs.control.mounts import MountEntry, our_mounts
 from swiftimgfs.writing.journal import Journal
-from swiftimgfs.writing.state_directory import StateDirectory
+from swiftimgfs.writing.state_directory import StateDirectory, write_waiting
 from tests.support.journals import compute, die, session_in
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def status(capsys):
 
 def test_nothing(state, capsys) -> None:
     assert main(["status"]) == 0
-    assert capsys.readouterr().out.endswith("nothing waits for Swift\n")
+    said = capsys.readouterr().out
+    assert said.endswith("nothing waits for Swift\n")
+    assert ("nothing is mounted by swiftimgfs\n" in said) == (not our_mounts())
     assert not state.exists()  # who only looks makes nothing
 
 
@@ -77,6 +79,37 @@ async def test_states(session, journal, status) -> None:
     assert rows["c/a"]["mountpoint"] == "/mnt"
     die(session)
     assert {row["state"] for row in status()} == {"left behind"}
+
+
+async def test_what_was_given_up_is_cleaning_up_and_not_uploading(
+    session, journal, status, capsys
+) -> None:
+    entry = await journal.begin("c", "a", None)
+    await entry.given_up()
+
+    (row,) = status()
+    assert row["state"] == "cleaning up"
+    assert "what Swift has of it is deleted" in str(row["reason"])
+    assert main(["retry"]) == 0
+    assert "1 being cleaned up by a mount" in capsys.readouterr().out
+    die(session)
+    assert [row["state"] for row in status()] == ["left behind"]
+    assert main(["retry"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("nothing has failed; 1 left behind by a mount that died: the next")
+
+
+async def test_who_recovers_says_what_he_waits_for(state, session, journal, status) -> None:
+    entry = await journal.begin("c", "a", None)
+    die(session)
+    (taken,) = StateDirectory(state).take_over(session.owner.account)
+
+    write_waiting(taken.path / entry.token, "waits until 12:00:00 for a test")
+
+    (row,) = status()
+    assert (row["state"], row["reason"]) == ("recovering", "waits until 12:00:00 for a test")
+    die(taken)
+    assert status()[0]["reason"] == ""
 
 
 async def test_what_another_mount_takes_over_is_recovering_until_that_dies_too(

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 import swiftclient
 
+from swiftimgfs.commands.uploads import state_of
 from swiftimgfs.writing.state_directory import StateDirectory
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
@@ -188,6 +190,20 @@ class TestKilled:
         assert len(names_in(client, f"{container}_segments")) == 3
         assert "recovered image" in log
 
+    def test_who_waits_for_what_swift_may_still_do_says_until_when(
+        self, host: Host, swift: FaultySwift, container: str
+    ) -> None:
+        self.kill_at(host, swift, container, put_manifest("before"))
+        with host.mounted(PATIENT):
+            wait_for(lambda: [u for u in host.status() if u["reason"]], seconds=20)
+
+            (upload,) = host.status()
+
+            assert upload["state"] == "recovering"
+            assert re.fullmatch(
+                r"waits until \d\d:\d\d:\d\d for what Swift may still do", str(upload["reason"])
+            )
+
     def test_what_the_next_mount_looks_after_is_shown_as_recovering(
         self, host: Host, swift: FaultySwift, container: str
     ) -> None:
@@ -309,6 +325,25 @@ def test_what_was_replaced_can_be_kept_for_a_while_and_goes_after_a_remount_too(
 
     assert len(names_in(client, f"{container}_segments")) == 4
     assert body_of(client, container) == NEW
+
+
+def test_what_waits_to_be_deleted_is_not_shown_as_being_uploaded(
+    host: Host, swift: FaultySwift, container: str
+) -> None:
+    refused = Fault(method="DELETE", target="_segments/x/", status=503, count=None)
+    directory = StateDirectory(host.state / "swiftimgfs")
+    with host.mounted() as running, held(swift, refused):
+        path = running.path / container / "x"
+        with open(path, "wb", buffering=0) as file:
+            file.write(NEW)
+            # Looked at from here: a process that is started would close the file, which stores it.
+            wait_for(lambda: [state_of(u) for u in directory.all_uploads()] == ["uploading"])
+            path.unlink()
+
+        wait_for(lambda: [u["state"] for u in host.status()] == ["cleaning up"])
+
+        assert "being cleaned up by a mount" in host.command("retry")
+    assert [u["state"] for u in host.status()] == ["left behind"]
 
 
 class TestFailed:
