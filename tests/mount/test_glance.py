@@ -120,6 +120,10 @@ def test_an_image_that_glance_owns_is_not_changed(
         path.write_bytes(b"y")
     with pytest.raises(PermissionError):
         os.truncate(path, 0)
+    with pytest.raises(PermissionError):
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with open(path, "r+b", buffering=0) as file, pytest.raises(PermissionError):
+        file.write(b"y")  # who opens it to read and write may yet only read
 
     assert path.read_bytes() == b"x" * 1000
 

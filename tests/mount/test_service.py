@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -98,6 +99,38 @@ def test_a_stop_waits_for_what_is_stored_and_asks_for_the_time(service, swift, c
     assert service.process.wait(60) == 0
     with contextlib.closing(swift.connect()) as client:
         assert int(client.head_object(container, "image")["content-length"]) > 0
+
+
+def test_a_stop_cuts_off_who_is_still_writing_and_the_image_stays(service, swift, container):
+    with contextlib.closing(swift.connect()) as client:
+        client.put_object(container, "image", b"old")
+    service.start(source=f"env:{container}")
+    service.manager.wait_for("READY=1")
+    code = (
+        "import sys; f = open(sys.argv[1], 'wb', 0); print(f.write(b'x'), flush=True); input()\n"
+        "try: f.write(b'y')\n"
+        "except OSError as failure: print(failure.errno)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(service.mountpoint / "image")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "1\n"
+
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.process.wait(60) == 0
+        told, _ = writer.communicate("\n", timeout=60)
+    assert int(told) in {
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+    }  # of the call of then, or a later one
+    with contextlib.closing(swift.connect()) as client:
+        assert client.get_object(container, "image")[1] == b"old"
 
 
 def test_a_start_after_a_crash_frees_the_dead_mount_point(service, container):
