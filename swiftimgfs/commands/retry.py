@@ -155,7 +155,10 @@ def _chosen(arguments: argparse.Namespace) -> list[Found]:
     for name in arguments.uploads:
         named = [upload for upload in found if _is_meant(name, upload.record)]
         if not named:
-            raise errors.ConfigError(f"{name}: no such upload has failed here")
+            raise errors.ConfigError(
+                f"{name}: no such upload has failed here, in {state.path}; one of a mount with"
+                " another spool_dir is found with -o spool_dir="
+            )
         chosen |= {upload.record.token: upload for upload in named}
     return list(chosen.values())
 

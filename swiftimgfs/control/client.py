@@ -123,7 +123,7 @@ def _unheard(entry: MountEntry) -> Asked:
     """Return a mount that listens nowhere that we looked."""
     if entry.uid != os.geteuid():
         return Asked(entry, problem=f"belongs to {user_name(entry.uid)}")
-    return Asked(entry, problem="listens where nobody looked: name its spool_dir by -o")
+    return Asked(entry, problem="listens where nobody looked: under another XDG_STATE_HOME?")
 
 
 def state_directories(own: Path) -> list[Path]:

@@ -463,7 +463,8 @@ class TestFailed:
         self, host: Host, failed: dict[str, object], container: str, client
     ) -> None:
         host.command("retry", "--forget", status=2)
-        assert "no such upload" in host.command("retry", "nonsense", status=2)
+        said = host.command("retry", "nonsense", status=2)
+        assert f"no such upload has failed here, in {host.state}/swiftimgfs;" in said
         host.command("retry", "--forget", failed["id"])
 
         assert host.status() == []
