@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STOP_SECONDS = 90
+CLOUD = "mycloud"  # as in README.md
 # Small, so that the images of the demonstration are large objects.
 SEGMENT_SIZE = "8M"
 
@@ -65,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
             images = make_images(scratch / "images")
             store_images(swift, images)
             stack.enter_context(_mounted(mountpoint, swift))
-            _say(_what_to_try(mountpoint, [image.name for image in images]))
+            environment = _write_environment(scratch, swift)
+            _say(_what_to_try(mountpoint, [image.name for image in images], environment))
             signal.pause()
     except KeyboardInterrupt:
         _say("\nunmounted, and everything is stopped.")
@@ -124,7 +128,7 @@ def _mounted(mountpoint: Path, swift: EmbeddedSwift) -> Iterator[None]:
         "-o",
         f"segment_size={SEGMENT_SIZE},list_timeout=5,log_file=-",
     ]
-    state = {"XDG_STATE_HOME": str(swift.directory / "state")}  # gone with the demonstration
+    state = {"XDG_STATE_HOME": str(_state_of(swift))}
     environ = {**os.environ, **state, **swift.environ()}
     mounted = start_mount(arguments, environ, is_detached=False)
     if not mounted.is_serving:
@@ -133,6 +137,32 @@ def _mounted(mountpoint: Path, swift: EmbeddedSwift) -> Iterator[None]:
         yield
     finally:
         _stop(mounted)
+
+
+def _state_of(swift: EmbeddedSwift) -> Path:
+    """Return where mounts of the demonstration have their state, which is gone with it."""
+    return swift.directory / "state"
+
+
+def _write_environment(scratch: Path, swift: EmbeddedSwift) -> Path:
+    """Write what a shell reads to use the store by other commands: as `env:` and as a cloud."""
+    variables = swift.environ()
+    auth = {
+        "auth_url": variables["ST_AUTH"],
+        "username": variables["ST_USER"],
+        "password": variables["ST_KEY"],
+    }
+    clouds, environment = scratch / "clouds.yaml", scratch / "environment"
+    # JSON is YAML. Others may not even look into the directory: it is mkdtemp's.
+    clouds.write_text(
+        json.dumps({"clouds": {CLOUD: {"auth_type": "v1password", "auth": auth}}})
+    )
+    clouds.chmod(0o600)
+    variables |= {"OS_CLIENT_CONFIG_FILE": str(clouds), "XDG_STATE_HOME": str(_state_of(swift))}
+    lines = [f"export {name}={shlex.quote(text)}" for name, text in variables.items()]
+    programs = shlex.quote(str(Path(sys.executable).parent))
+    environment.write_text("\n".join([*lines, f"export PATH={programs}:$PATH", ""]))
+    return environment
 
 
 def _stop(mounted: MountProcess) -> None:
@@ -144,7 +174,7 @@ def _stop(mounted: MountProcess) -> None:
         raise
 
 
-def _what_to_try(mountpoint: Path, names: list[str]) -> str:
+def _what_to_try(mountpoint: Path, names: list[str], environment: Path) -> str:
     first, glance = f"{mountpoint}/images/{names[0]}", f"{mountpoint}/glance/{GLANCE_ID}"
     lines = [
         f"an image store is mounted at {mountpoint}; try, in another terminal:",
@@ -157,6 +187,16 @@ def _what_to_try(mountpoint: Path, names: list[str]) -> str:
     ]
     if shutil.which("qemu-img"):
         lines.append(f"  qemu-img info {mountpoint}/images/{names[-1]}")
+    lines += [
+        "",
+        f"with it as the cloud {CLOUD}, or env:, all other commands can be tried, too:",
+        "",
+        f"  . {environment}",
+        f"  swiftimgfs check {CLOUD}",
+        f"  swiftimgfs status {mountpoint}",
+        f"  swiftimgfs verify {mountpoint}/glance",
+        f"  swiftimgfs gc {CLOUD} --dry-run",
+    ]
     return "\n".join([*lines, "", "Ctrl-C unmounts and stops everything."])
 
 
