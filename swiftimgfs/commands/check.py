@@ -9,10 +9,8 @@ import itertools
 import json
 import logging
 import os
-import stat
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,6 +30,7 @@ from swiftimgfs.commands.source import (
     with_key,
 )
 from swiftimgfs.config.load import StoreConfig, load_store_config
+from swiftimgfs.config.settings import open_to_all
 from swiftimgfs.model.hidden import HiddenNames
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.permissions import Permissions, find_permissions
@@ -60,7 +59,12 @@ said no, 2 when what was asked for cannot be understood.
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found out about a source."""
+    """What was found out about a source.
+
+    Attributes:
+        warning: What somebody should know of the login.
+        open_files: Warnings of files with secrets that everybody can read.
+    """
 
     config: StoreConfig
     storage_url: str
@@ -71,6 +75,7 @@ class Findings:
     warning: str
     hidden: tuple[str, ...]
     hidden_count: int
+    open_files: tuple[str, ...] = ()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -97,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.update(with_key(config.source, os.environ))
         with errors.first_failure():
             findings = trio.run(_inspect, config)
+        open_files = tuple(open_to_all(settings, arguments.config_file))
+        findings = dataclasses.replace(findings, open_files=open_files)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     if arguments.json:
@@ -250,6 +257,4 @@ def _warnings(settings: Settings, findings: Findings) -> Iterable[str]:
         yield findings.warning
     if findings.config.transport.insecure:
         yield "certificates are not verified: anybody between here and there can read along"
-    file = settings["swift_store_config_file"]
-    if file and Path(file).stat().st_mode & stat.S_IROTH:
-        yield f"everybody on this host can read {file}: chmod o-r {file}"
+    yield from findings.open_files

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.config.glance_options import GLANCE_MB
 from swiftimgfs.config.memory import default_memory_limit
-from swiftimgfs.config.settings import Settings, parse_options, read_own_files
+from swiftimgfs.config.settings import (
+    Settings,
+    open_to_all,
+    parse_options,
+    read_own_files,
+)
 from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.config.types import format_size
 from swiftimgfs.fuse.attributes import Presentation
@@ -163,7 +168,7 @@ def load_config(
         watching=_watching(settings),
         state_directory=state_directory(settings),
         arguments=_arguments(source, options, config_file),
-        warnings=tuple(_warnings(settings, memory)),
+        warnings=(*_warnings(settings, memory), *open_to_all(settings, config_file)),
         writing=_writing(settings, store, memory),
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from oslo_config import cfg, types
 
@@ -17,8 +19,11 @@ from swiftimgfs.config.mount_words import REFUSED, REVERSED
 from swiftimgfs.config.options import GROUP, OPTIONS, SHORT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
+VARIABLES: Final = f"OS_{GROUP.upper()}__"
+SIMILAR: Final = 0.8  # of 1: what is worth asking whether it was meant
+SECRETS: Final = frozenset(["swift_store_key", "swift_store_application_credential_secret"])
 SYSTEM_FILE = Path("/etc/swiftimgfs/swiftimgfs.conf")
 _BY_NAME: dict[str, cfg.Opt] = {option.name: option for option in (*OPTIONS, *GLANCE_OPTIONS)}
 
@@ -65,15 +70,53 @@ def read_own_files(explicit: Path | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, or something in it cannot be understood.
     """
-    paths: Sequence[Path] = [explicit] if explicit else [SYSTEM_FILE, user_file()]
     given: dict[str, Any] = {}
-    for path in paths:
-        if explicit or (path.is_absolute() and _is_there(path)):
-            # One at a time: a short name in one file is the long one in another.
-            conf = parsed_files([path], with_environment=False)
-            check_names(path, GROUP, [*_BY_NAME, *SHORT_NAMES])
-            given |= _own_values(conf, str(path))
+    for path in own_files(explicit):
+        # One at a time: a short name in one file is the long one in another.
+        given |= _values_in(path)
+    _check_variables(os.environ)
     return given | _own_values(parsed_files([]), "environment")
+
+
+def own_files(explicit: Path | None = None) -> list[Path]:
+    """Return the files of ours that are read: the one that was named, or those that are there."""
+    if explicit:
+        return [explicit]
+    return [
+        path for path in (SYSTEM_FILE, user_file()) if path.is_absolute() and _is_there(path)
+    ]
+
+
+def open_to_all(settings: Settings, explicit: Path | None = None) -> Iterator[str]:
+    """Yield a warning of each file of secrets that everybody on this host can read."""
+    files = [path for path in own_files(explicit) if SECRETS & _values_in(path).keys()]
+    if references := settings["swift_store_config_file"]:
+        files.append(Path(references))
+    for path in files:
+        if path.stat().st_mode & stat.S_IROTH:
+            yield f"everybody on this host can read {path}: chmod o-r {path}"
+
+
+def _values_in(path: Path) -> dict[str, Any]:
+    conf = parsed_files([path], with_environment=False)
+    check_names(path, GROUP, [*_BY_NAME, *SHORT_NAMES])
+    return _own_values(conf, str(path))
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    """Refuse variables that look like options and are none: oslo.config passes them over."""
+    known = {name.upper(): name for name in (*_BY_NAME, *SHORT_NAMES)}
+    for variable in environ:
+        name = variable.removeprefix(VARIABLES)
+        if name != variable and name not in known:
+            raise errors.ConfigError(f"{variable}: {_unknown(name.lower())}")
+
+
+def _unknown(name: str) -> str:
+    """Return that no option is called so, and which may have been meant."""
+    similar = difflib.get_close_matches(name, [*_BY_NAME, *SHORT_NAMES], 1, SIMILAR)
+    hint = f"did you mean {similar[0]}?" if similar else "see swiftimgfs mount --help"
+    return f"unknown option {name!r} ({hint})"
 
 
 def _is_there(path: Path) -> bool:
@@ -128,14 +171,14 @@ def _option_of(name: str) -> cfg.Opt:
         return option
     if name in REFUSED:
         raise errors.ConfigError(f"option {name}: {REFUSED[name]}")
-    raise errors.ConfigError(f"unknown option {name!r} (see swiftimgfs mount --help)")
+    raise errors.ConfigError(_unknown(name))
 
 
 def _parsed(option: cfg.Opt, name: str, text: str | None) -> Any:
     if option.secret:
         raise errors.ConfigError(
             f"option {name}: everybody on this host can read a command line; put it into"
-            " swiftimgfs.conf or a reference file"
+            " swiftimgfs.conf or a reference file, of mode 0600"
         )
     if text is None:
         if not isinstance(option.type, types.Boolean):

@@ -367,7 +367,7 @@ def test_no_secret_is_taken_from_the_command_line_or_repeated(name, text):
         ("ro,sync", f"option sync: {REFUSED['sync']}"),
         ("allow_root", "option allow_root: root is let in by allow_other"),
         ("max_read=4096", "option max_read: requests are as large as the kernel makes them"),
-        ("regoin=a", "unknown option 'regoin' (see swiftimgfs mount --help)"),
+        ("regoin=a", "unknown option 'regoin' (did you mean region?)"),
         ("=", "unknown option '' (see swiftimgfs mount --help)"),
         ("RO", "unknown option 'RO' (see swiftimgfs mount --help)"),
         ("timeout", "option timeout needs a value: timeout=…"),
@@ -508,6 +508,49 @@ def test_buffering_uploads_needs_a_directory_that_can_be_written(tmp_path):
 def test_a_container_needs_a_name():
     with pytest.raises(ConfigError, match="a container needs a name"):
         load_store_config("env:", ["container="])
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [("CONECTIONS", "did you mean connections?"), ("XYZZY", "see swiftimgfs mount --help")],
+)
+def test_a_variable_that_is_no_option_is_refused(monkeypatch, variable, hint):
+    monkeypatch.setenv(f"OS_SWIFTIMGFS__{variable}", "3")
+
+    with pytest.raises(ConfigError) as caught:
+        load_store_config("env:", [])
+
+    name = variable.lower()
+    assert str(caught.value) == f"OS_SWIFTIMGFS__{variable}: unknown option {name!r} ({hint})"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "is_warned_of"),
+    [
+        (f"swift_store_key = {KEY}", 0o644, True),
+        (f"swift_store_key = {KEY}", 0o640, False),
+        ("retries = 3", 0o644, False),
+    ],
+)
+def test_a_file_of_ours_with_a_secret_that_everybody_can_read_is_warned_of(
+    tmp_path, content, mode, is_warned_of
+):
+    path = written(tmp_path / "own.conf", f"[swiftimgfs]\n{content}\n")
+    path.chmod(mode)
+
+    warnings = load_config("env:", "/mnt", [], path).warnings
+
+    warning = f"everybody on this host can read {path}: chmod o-r {path}"
+    assert (warning in warnings) == is_warned_of
+
+
+def test_a_file_of_references_that_everybody_can_read_is_warned_of(tmp_path):
+    path = written(tmp_path / "references.conf", "[ref1]\n")
+    path.chmod(0o644)
+
+    warnings = load_config("env:", "/mnt", [f"config_file={path}"]).warnings
+
+    assert f"everybody on this host can read {path}: chmod o-r {path}" in warnings
 
 
 def test_an_empty_mount_point_is_not_the_current_directory():
