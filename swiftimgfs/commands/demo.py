@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import shlex
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; return the exit status."""
     _interrupt_on_sigterm()
     try:
+        _check_swift()
         with contextlib.ExitStack() as stack:
             scratch = Path(stack.enter_context(_scratch()))
             mountpoint = stack.enter_context(_mountpoint(arguments.directory))
@@ -77,6 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"swiftimgfs: {failure}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _check_swift() -> None:
+    """Refuse to begin what cannot be done, where the programs of Swift were not installed."""
+    if importlib.util.find_spec("swift") is None:
+        raise errors.MountError(
+            "the demonstration runs a Swift, which is not installed:"
+            " pip install 'swiftimgfs[demo]' (contrib/demo of a checkout does that)"
+        )
 
 
 def _interrupt_on_sigterm() -> None:

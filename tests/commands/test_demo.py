@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from swiftimgfs.cli import main
 from swiftimgfs.commands.logs import OneLineFormatter
 from swiftimgfs.demo.swift_process import EmbeddedSwift, EmbeddedSwiftError
 
@@ -88,6 +89,20 @@ def test_a_swift_that_does_not_start_in_time_leaves_its_log_and_says_where(
     kept = Path(log[1]).parents[1]
     assert kept.is_dir()
     assert kept.is_relative_to(tmp_path)
+
+
+def test_without_a_swift_it_says_what_to_install_and_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the tests' own stay
+
+    assert main(["demo", str(tmp_path / "mnt")]) == 1
+
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+    assert "pip install 'swiftimgfs[demo]'" in said.err
+    assert not (tmp_path / "mnt").exists()
 
 
 def test_the_last_line_of_its_log_is_told(tmp_path: Path) -> None:
