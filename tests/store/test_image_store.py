@@ -436,7 +436,7 @@ async def test_a_manifest_of_segments_that_swift_does_not_have_is_refused(store)
     (segment,) = await put_segments(store, BODY)
     missing = Segment("segs", "missing", 1, md5(b"x"), 0, 1)
 
-    with pytest.raises(errors.StoreRefusedError):
+    with pytest.raises(errors.ImageChangedError):
         await store.put_manifest("c", "slo", [segment, missing], {})
 
 

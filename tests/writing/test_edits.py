@@ -233,7 +233,7 @@ async def test_what_a_heartbeat_says_at_last_is_the_answer(open_writer, client):
     await settled(writer)
     client.delete_object("c_segments", names(client)[0])
 
-    with pytest.raises(errors.StoreRefusedError, match="400"):
+    with pytest.raises(errors.ImageChangedError, match=r"a segment that it names is gone.*400"):
         await writer.commit()
 
 
