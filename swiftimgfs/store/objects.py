@@ -86,6 +86,7 @@ class ObjectStore(ContainerStore):
 
         Raises:
             CorruptDataError: Swift holds other segments than those we sent.
+            ImageChangedError: A segment is gone, or another one now.
             ExistsError: `is_new`, and something has the name already.
         """
         etag = large_objects.slo_etag(segments)
