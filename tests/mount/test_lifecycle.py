@@ -145,7 +145,7 @@ class TestRefusals:
         ("option", "word"),
         [
             ("nonsense=1", "nonsense"),
-            ("segment_size=1K", "at least 4096"),
+            ("segment_size=1K", "at least 4K"),
             ("segment_size=big", "not a size"),
             ("segment_size", "needs a value"),
             ("timeout=0", "more than 0"),
