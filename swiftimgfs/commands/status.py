@@ -46,7 +46,7 @@ states of uploads:
   committing   the image itself is being stored
   deleting     it is stored; what it replaced is on its way out
   cleaning up  it could not be stored, who wrote it was told, and nothing is kept; what Swift has
-               of it is being deleted, by the next mount of the account if Swift does not answer
+               of it is being deleted, by this mount when Swift answers, or by the next one
   recovering   its mount died; another asks Swift what came true, and cleans up or finishes
   left behind  the mount died: the next mount of the account cleans up, or finishes
   interrupted  the mount was made to leave at once: the next mount of the account sends it

@@ -136,6 +136,8 @@ class Committer:
     async def abandon(self) -> None:
         """Delete what was put, unless a manifest whose fate we do not know may name it."""
         if self._is_uncertain:
+            if self._uploader.entry_so_far is not None:
+                await self._uploader.entry_so_far.given_up(is_uncertain=True)
             if self._uploader.pending:
                 log.error(
                     "segments kept, because their manifest may be stored image=%s/%s count=%d",
@@ -145,7 +147,10 @@ class Committer:
                 )
             return
         await self._format.abandon()
-        await self._uploader.abandon()
+        left, entry = await self._uploader.abandon()
+        # Under names that others may give to theirs meanwhile it is left to the next mount.
+        if left and entry is not None and entry.is_alone_with(left):
+            self._parts.garbage.go_on(left, entry)
 
     @property
     def _must_be_new(self) -> bool:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 10.0  # seconds, doubling, before what failed is tried again
 LONGEST_WAIT: Final = 600.0
+SETTLED_AFTER: Final = (
+    300.0  # by then no request of before is on its way: `timeout` is a minute
+)
 
 
 class Entry(Protocol):
@@ -79,6 +82,14 @@ class Garbage:
                 log.warning("replaced segments may go early reason=%s", failure)
         self._nursery.start_soon(self._delete_later, objects, entry)
 
+    def go_on(self, objects: Sequence[ObjectName], entry: Entry) -> None:
+        """Delete in the background what an upload that was given up could not, then end `entry`.
+
+        Not before none of its requests can be on its way any more: what came afterwards would
+        be known to nobody.
+        """
+        self._nursery.start_soon(self._try_again, objects, entry, SETTLED_AFTER)
+
     async def _delete_later(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
         await trio.sleep(self._keep_seconds)
         await self._delete(objects, entry)
@@ -86,7 +97,7 @@ class Garbage:
     async def _delete(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
         left = await self._delete_once(objects, entry)
         if left:
-            self._nursery.start_soon(self._try_again, left, entry)
+            self._nursery.start_soon(self._try_again, left, entry, self._first_wait)
 
     async def _delete_once(
         self, objects: Sequence[ObjectName], entry: Entry | None
@@ -98,8 +109,9 @@ class Garbage:
             await entry.finished()
         return left
 
-    async def _try_again(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
-        wait = self._first_wait
+    async def _try_again(
+        self, objects: Sequence[ObjectName], entry: Entry | None, wait: float
+    ) -> None:
         while objects:
             await trio.sleep(wait)
             objects = await self._delete_once(objects, entry)

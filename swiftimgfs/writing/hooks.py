@@ -61,8 +61,15 @@ class JournalEntry:
     def renamed(self, container: str, name: str) -> None:
         """Note that the image will be committed under another name."""
 
-    async def given_up(self) -> None:
-        """Note that nothing of it will be committed, and that what is left is being deleted."""
+    async def given_up(self, *, is_uncertain: bool = False) -> None:
+        """Note that nobody goes on with it, and that what is left of it is being deleted.
+
+        `is_uncertain` says that its manifest may be stored: then it is left to the next mount.
+        """
+
+    def is_alone_with(self, objects: Sequence[ObjectName]) -> bool:  # noqa: ARG002
+        """Return whether objects have names that no other upload can give to others."""
+        return False
 
     async def abandoned(self) -> None:
         """Note that nothing of it will be committed, and nothing of it is left."""

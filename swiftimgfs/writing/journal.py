@@ -31,6 +31,7 @@ from swiftimgfs.writing.state_directory import (
 )
 from swiftimgfs.writing.upload_record import (
     GIVEN_UP,
+    UNCERTAIN,
     Attempt,
     State,
     UploadRecord,
@@ -202,13 +203,17 @@ class JournalEntry(hooks.JournalEntry):
         except errors.HostDiskError as failure:
             log.warning("journal not tidied up image=%s reason=%s", self.record.image, failure)
 
-    async def given_up(self) -> None:
-        """Note that nothing of it will be committed, for who looks.
+    def is_alone_with(self, objects: Sequence[ObjectName]) -> bool:
+        """Return whether objects are below prefixes of this entry."""
+        return all(self.record.is_placed(*place) for place in objects)
 
-        It is not on disk when that fails, which changes nothing: the next mount deletes the same.
+    async def given_up(self, *, is_uncertain: bool = False) -> None:
+        """Note that nobody goes on with it, for who looks.
+
+        It is not on disk when that fails, which changes nothing: the next mount does the same.
         """
         try:
-            await self._note(reason=GIVEN_UP)
+            await self._note(reason=UNCERTAIN if is_uncertain else GIVEN_UP)
         except errors.HostDiskError as failure:
             log.debug("not noted as given up image=%s reason=%s", self.record.image, failure)
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
-# The reason of an upload that is neither going on nor kept: what it stored is on its way out.
+# The reasons of an upload that is neither going on nor kept.
 GIVEN_UP: Final = "given up; what Swift has of it is deleted, by the next mount if need be"
+UNCERTAIN: Final = "Swift did not say whether it stored it; the next mount of the account asks"
 ObjectName = tuple[str, str]  # container, object
 
 
@@ -138,8 +139,8 @@ class UploadRecord:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether all that is left to do is to delete what it has stored."""
-        return self.reason == GIVEN_UP and not self.is_kept
+        """Whether all that is left to do is to clean up."""
+        return self.reason in {GIVEN_UP, UNCERTAIN} and not self.is_kept
 
     def is_placed(self, container: str, name: str) -> bool:
         """Return whether an object is known to be of this upload by its prefix."""

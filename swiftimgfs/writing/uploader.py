@@ -141,15 +141,21 @@ class Uploader:
         if gone and self._entry is not None:
             await self._entry.dropped(gone)
 
-    async def abandon(self) -> None:
-        """Delete all that was put; shielded, and limited in time."""
+    async def abandon(self) -> tuple[list[ObjectName], JournalEntry | None]:
+        """Delete all that was put; shielded, and limited in time.
+
+        Returns:
+            What may go later, and the journal's entry, which has to end with that.
+        """
+        left, entry = list(self.pending), self._entry
+        self.pending, self._entry = {}, None
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True) as scope:
-            if self._entry is not None:
-                await self._entry.given_up()
-            left = await delete_objects(self._store, list(self.pending))
-            is_done = not any(undeleted.is_worth_another_try for undeleted in left)
-            if self._entry is not None and is_done:
-                await self._entry.abandoned()
-            self.pending, self._entry = {}, None
+            if entry is not None:
+                await entry.given_up()
+            undeleted = await delete_objects(self._store, left)
+            left = [(u.container, u.name) for u in undeleted if u.is_worth_another_try]
+            if entry is not None and not left:
+                await entry.abandoned()
         if scope.cancelled_caught:
             log.error("segments left behind image=%s/%s", self.container, self.name)
+        return left, entry
