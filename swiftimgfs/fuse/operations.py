@@ -289,8 +289,12 @@ class ImageOperations(pyfuse3.Operations):
         reply = DirectoryReply(token, self._attributes)
         if not reply.add_dots(directories.directory_of(fh), start_id):
             return
-        number = max(start_id, DOTS)
-        while (entries := await directories.entries(fh, number - DOTS)) is not None:
+        start = number = max(start_id, DOTS)
+        # Who has names already does not wait for those that are still on their way.
+        while number == start or directories.has_come(fh, number - DOTS):
+            entries = await directories.entries(fh, number - DOTS)
+            if entries is None:
+                return
             for inode, is_settled in entries:
                 number += 1
                 if not reply.add(inode, number, is_settled=is_settled):

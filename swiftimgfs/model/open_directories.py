@@ -91,6 +91,17 @@ class OpenDirectories:
             fresh.path = directory.path
             self._handles.replace(handle, fresh)
 
+    def has_come(self, handle: int, index: int) -> bool:
+        """Return whether Swift has told already of entry number `index`, or of the end."""
+        directory = self._handles[handle]
+        listing = directory.listing
+        return (
+            listing is None
+            or index < len(directory.entries)
+            or directory.taken < len(listing.batches)
+            or not listing.is_loading
+        )
+
     async def entries(self, handle: int, index: int) -> Iterator[tuple[Inode, bool]] | None:
         """Return some entries of an open directory, from number `index` on; None after the last.
 

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,10 @@ from tests.support.attributes import settle
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run, run_all
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import swiftclient
@@ -61,13 +61,6 @@ def errno_of_setting(path: Path, name: str, value: bytes) -> int | None:
 
 def attributes_of(path: Path) -> dict[str, bytes]:
     return {name: os.getxattr(path, name) for name in os.listxattr(path)}
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # noqa: TID251  # this is no trio task
 
 
 def posts(swift: FaultySwift, name: str) -> int:

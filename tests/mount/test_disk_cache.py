@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,9 @@ from swiftimgfs.reading.block_files import VERIFIED, name_of
 from swiftimgfs.reading.disk_cache import DISK_BLOCK, DiskCache
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.embedded_swift import FaultySwift
@@ -107,13 +106,6 @@ def held_of(cache: Path, data: bytes) -> int:
         count += sum(held.has(etag, len(segment), n, VERIFIED) for n in numbers)
     held.close()
     return count
-
-
-def wait_for(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # noqa: TID251  # no event loop here
 
 
 @pytest.mark.parametrize("verify", ["on", "off"])

@@ -17,6 +17,7 @@ from swiftimgfs.store.records import SEGMENT_CONTAINER_MARK
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,11 @@ def requests_of(swift: FaultySwift, container: str, method: str) -> int:
     return sum(
         one.method == method and f"/{container}" in one.path for one in swift.control.journal()
     )
+
+
+def held(swift: FaultySwift, target: str) -> list[bool]:
+    """Return of each request for a target whether it is kept waiting."""
+    return [one.held for one in swift.control.journal() if target in one.target]
 
 
 def sizes_in(listing: str) -> dict[str, int]:
@@ -166,6 +172,7 @@ def test_the_first_names_show_while_the_rest_is_loaded(
 
     with os.scandir(cached.path / box) as entries:
         first = next(entries).name
+        wait_for(lambda: held(paged, "marker=n019") == [True])  # nor asked again
         paged.control.clear()
         rest = [entry.name for entry in entries]
 
