@@ -164,7 +164,7 @@ def test_rsync_of_a_tree_of_directories_does_nothing_the_second_time_in_another_
     swift: FaultySwift, directory: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
-    for number in range(40):
+    for number in range(16):
         (source / f"d{number:02d}" / "e").mkdir(parents=True)
         (source / f"d{number:02d}" / "image").write_bytes(b"bytes")
     for path in [*source.rglob("*"), source]:
