@@ -83,9 +83,8 @@ def ask(entry: MountEntry, state_directories: Iterable[Path]) -> Asked:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except ConnectionRefusedError:
-            is_refused = (
-                True  # a dead mount's: this one's, or of one that had the device before
-            )
+            # A dead mount's: this one's, or that of one that had the device before.
+            is_refused = True
             continue
         except OSError as exc:
             return Asked(entry, problem=f"cannot be asked: {exc.strerror or exc}")

@@ -1,9 +1,10 @@
 """Where the control sockets of mounts are: in one directory of each user, by the mount's device.
 
 That is `control` in his state directory, wherever a mount of his has its spool (`spool_dir`):
-who asks knows nothing of a mount's options. A socket is for its owner and root: its directory is 0700, it is 0600, and who connects is
-asked of the kernel too. The kernel gives no two mounts of a host the same device, so that a
-socket of that name which is there already is a dead mount's.
+who asks knows nothing of a mount's options. A socket is for its owner and root: its directory
+is 0700, it is 0600, and who connects is asked of the kernel too. The kernel gives no two
+mounts of a host the same device, so that a socket of that name which is there already is a
+dead mount's.
 """
 
 from __future__ import annotations
