@@ -130,7 +130,7 @@ def swiftimgfs(*arguments: str, environ: Mapping[str, str]) -> list[str]:
     command = [sys.executable, "-m", "swiftimgfs", *arguments]
     everything = {**os.environ, **environ}
     done = subprocess.run(
-        command, env=everything, check=False, capture_output=True, text=True, timeout=60
+        command, env=everything, check=False, capture_output=True, text=True, timeout=180
     )
     return [f"{arguments}: {done.stdout}{done.stderr}"] if done.returncode else []
 
