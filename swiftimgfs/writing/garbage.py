@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 10.0  # seconds, doubling, before what failed is tried again
 LONGEST_WAIT: Final = 600.0
-SETTLED_AFTER: Final = (
-    300.0  # by then no request of before is on its way: `timeout` is a minute
-)
+# By then no request of before is on its way, unless somebody raised `timeout`, a minute, so far;
+# what comes later still is found by gc.
+SETTLED_AFTER: Final = 300.0
 
 
 class Entry(Protocol):
