@@ -195,7 +195,8 @@ def _start_housekeeping(parts: _Parts) -> None:
 def _start_when_ready(parts: _Parts, manager: ServiceManager) -> None:
     """Start what is of use only once somebody was told that it serves."""
     name = f"{parts.config.store.source} at {parts.config.mountpoint}"
-    parts.service.start_soon(manager.attend, name, parts.filesystem.files.being_committed)
+    files = parts.filesystem.files
+    parts.service.start_soon(manager.attend, name, files.being_committed, files.being_written)
     if parts.session is not None:
         resumption = Resumption(parts.writing, parts.fetcher)
         recovery = recovery_of(parts.config, parts.pool, parts.session, resumption)

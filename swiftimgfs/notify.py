@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence, Sized
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ class ServiceManager:
         self._tell("STOPPING=1", *self._changed("unmounting"))
 
     async def attend(
-        self, status: str, waiting: Callable[[], Sequence[tuple[object, int]]]
+        self,
+        status: str,
+        waiting: Callable[[], Sequence[tuple[object, int]]],
+        written: Callable[[], Sized],
     ) -> None:
         """Say that the mount serves; then at each turn that we live, and what is being stored.
 
@@ -70,22 +73,19 @@ class ServiceManager:
         Args:
             status: One line for people, when there is nothing else to say.
             waiting: Gives path and bytes of each image that somebody waits for.
+            written: Gives the images that are being written, these among them.
         """
         self._tell("READY=1", *self._changed(status))
         while self._address:
             uploads = waiting()
-            lines = ["WATCHDOG=1", *self._changed(self._status_of(uploads, status))]
+            does = "unmounting" if self._is_stopping else status
+            if stored := _storing(uploads) or _writing(written()):
+                does = f"{does}, {stored}"
+            lines = ["WATCHDOG=1", *self._changed(does)]
             if self._is_stopping and uploads:
                 lines.append(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * MICROSECONDS}")
             self._tell(*lines)
             await trio.sleep(self.turn_seconds)
-
-    def _status_of(self, uploads: Sequence[tuple[object, int]], otherwise: str) -> str:
-        does = "unmounting" if self._is_stopping else otherwise
-        if not uploads:
-            return does
-        size = sum(size for _, size in uploads)
-        return f"{does}, storing {len(uploads)} image{'s' * (len(uploads) != 1)}: {size} bytes"
 
     def _changed(self, status: str) -> list[str]:
         if status == self._status:
@@ -102,3 +102,16 @@ class ServiceManager:
                 out.sendto("\n".join(lines).encode(errors="replace"), address)
         except OSError as exc:
             log.warning("the service manager does not listen reason=%s", exc.strerror)
+
+
+def _storing(uploads: Sequence[tuple[object, int]]) -> str:
+    size = sum(size for _, size in uploads)
+    return f"storing {_images(len(uploads))}: {size} bytes" if uploads else ""
+
+
+def _writing(images: Sized) -> str:
+    return f"{_images(len(images))} being written" if len(images) else ""
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"

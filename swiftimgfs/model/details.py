@@ -266,8 +266,7 @@ class ImageDetails:
     async def _judge(self, stratum: samples.Stratum, images: Collection[ImageInfo]) -> None:
         """Find out whether images like these carry attributes, by what a few of them answer."""
         alike = samples.by_stratum(images).get(stratum, [])
-        asked = samples.sample_of(alike)
-        await self._head_all(info for info in asked if not self._has_metadata_of(info))
+        await self._head_all(samples.sample_of(alike, self._has_metadata_of))
         carries = any(
             samples.carries_attributes(best.metadata)
             for info in alike

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from swiftimgfs.store.naming import is_image_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from swiftimgfs.store.records import ImageInfo
 
@@ -40,12 +40,21 @@ def by_stratum(images: Iterable[ImageInfo]) -> dict[Stratum, list[ImageInfo]]:
     return found
 
 
-def sample_of(images: Sequence[ImageInfo]) -> Collection[ImageInfo]:
-    """Return whom to ask: the newest, and as many that are spread evenly."""
+def sample_of(
+    images: Sequence[ImageInfo], is_known: Callable[[ImageInfo], bool]
+) -> list[ImageInfo]:
+    """Return whom to ask: the newest, and as many that are spread evenly, less who is known.
+
+    Args:
+        images: Those that are alike.
+        is_known: Whether one was asked already, which is as good.
+    """
     newest = heapq.nlargest(NEWEST, images, key=lambda info: info.last_modified_ns)
-    step = max(1, len(images) // SPREAD)
-    chosen = [*newest, *images[::step][:SPREAD]]
-    return {info.name: info for info in chosen}.values()
+    known = sum(map(is_known, images)) - sum(map(is_known, newest))
+    count = max(0, SPREAD - known)
+    step = max(1, len(images) // max(1, count))
+    chosen = {info.name: info for info in [*newest, *images[step // 2 :: step][:count]]}
+    return [info for info in chosen.values() if not is_known(info)]
 
 
 def carries_attributes(metadata: Mapping[str, str]) -> bool:

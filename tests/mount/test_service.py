@@ -79,6 +79,19 @@ def test_it_is_ready_when_it_serves_and_feeds_the_watchdog(service, container):
     assert time.monotonic() - begun < 5, "a turn is half of the watchdog's time"
 
 
+def test_what_is_being_written_is_told(service, container):
+    service.start(source=f"env:{container}", WATCHDOG_USEC="400000")
+    service.manager.wait_for("READY=1")
+    name = f"STATUS=env:{container} at {service.mountpoint}"
+
+    with (service.mountpoint / "image").open("wb", buffering=0) as image:
+        image.write(b"x")
+        assert service.manager.wait_for(f"{name}, ") == f"{name}, 1 image being written"
+
+    service.manager.lines.clear()
+    assert service.manager.wait_for(name) == name
+
+
 def test_a_stop_waits_for_what_is_stored_and_asks_for_the_time(service, swift, container):
     service.start(source=f"env:{container}", WATCHDOG_USEC="400000")
     service.manager.wait_for("READY=1")

@@ -87,10 +87,20 @@ def test_who_jumps_about_gets_nothing_loaded(siblings):
 def test_a_sample_has_the_newest_and_some_from_anywhere():
     images = [ImageInfo("c", f"x{number}", 1, "e", number) for number in range(100)]
 
-    asked = [info.last_modified_ns for info in sample_of(images)]
+    asked = [info.last_modified_ns for info in sample_of(images, lambda _: False)]
 
-    assert {99, 98, 97, 96, 95, 94, 0} <= set(asked)
-    assert len(asked) <= NEWEST + SPREAD
+    assert {99, 98, 97, 96, 95, 94} < set(asked)
+    assert min(asked) < 100 / SPREAD
+    assert len(asked) == NEWEST + SPREAD
+
+
+def test_who_was_asked_already_counts_for_the_sample():
+    images = [ImageInfo("c", f"x{number}", 1, "e", number) for number in range(100)]
+
+    asked = sample_of(images, lambda info: info.last_modified_ns in {0, 1, 98})
+
+    assert len(asked) == NEWEST - 1 + SPREAD - 2
+    assert {info.last_modified_ns for info in asked}.isdisjoint({0, 1, 98})
 
 
 def test_images_of_glances_are_a_kind_of_their_own():
