@@ -121,6 +121,12 @@ class StoreUnavailableError(SwiftImgFsError):
     is_transient = True
 
 
+class UntrustedServerError(StoreUnavailableError):
+    """Somebody answers whose certificate is none that we may trust; another try changes nothing."""
+
+    is_transient = False
+
+
 class BrokenBodyError(StoreUnavailableError):
     """The connection broke in the middle of an answer: what came is good, the rest is missing."""
 

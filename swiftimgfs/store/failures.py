@@ -135,7 +135,7 @@ def translated(what: str, *, is_exclusive: bool = False, at: str = "") -> Iterat
     except keystone.ClientException as exc:
         raise _of_keystone(exc, what, at) from exc
     except CONNECTION_FAILURES as exc:
-        raise errors.StoreUnavailableError(f"{what}: {describe(exc, at)}") from exc
+        raise _unreachable(exc, what, at) from exc
 
 
 def _of_keystone(exc: keystone.ClientException, what: str, at: str) -> errors.SwiftImgFsError:
@@ -150,8 +150,14 @@ def _of_keystone(exc: keystone.ClientException, what: str, at: str) -> errors.Sw
         case _:
             pass
     if any(isinstance(cause, requests.RequestException) for cause in _causes(exc)):
-        return errors.StoreUnavailableError(f"{what}: {describe(exc, at)}")
+        return _unreachable(exc, what, at)
     return errors.StoreUnavailableError(f"{asked}: {exc}")
+
+
+def _unreachable(exc: BaseException, what: str, at: str) -> errors.StoreUnavailableError:
+    is_untrusted = isinstance([*_causes(exc)][-1], ssl.SSLCertVerificationError)
+    kind = errors.UntrustedServerError if is_untrusted else errors.StoreUnavailableError
+    return kind(f"{what}: {describe(exc, at)}")
 
 
 def describe(exc: BaseException, at: str = "") -> str:

@@ -127,7 +127,9 @@ def _write_map(path: Path, rows: Iterable[tuple[int, int, str]]) -> None:
         else:
             joined.append((start, size, kind))
     text = "".join(f"{start} {size} {kind}\n" for start, size, kind in joined)
-    path.with_name(path.name + MAP_SUFFIX).write_text(text)
+    with _new_file(path.with_name(path.name + MAP_SUFFIX)) as descriptor:
+        with os.fdopen(descriptor, "w", closefd=False) as file:
+            file.write(text)
 
 
 async def _written(

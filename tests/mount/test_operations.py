@@ -29,7 +29,7 @@ CHANGES_HOST = "needs a package index, and would change this host"
 NOT_RUN = {
     "contrib/demo [DIR]": "installs by apt; what it starts is in tests/commands/test_demo.py",
     "contrib/test": "is what runs this",
-    "apt-get install debhelper libfuse3-dev pkg-config python3-dev python3-pip python3-venv": (
+    "apt-get install build-essential debhelper libfuse3-dev pkg-config python3-dev python3-pip python3-venv": (
         CHANGES_HOST
     ),
     "contrib/debian/build": "needs a package index",

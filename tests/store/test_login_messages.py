@@ -67,10 +67,16 @@ def write_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
 
 
 def said(login: CloudLogin | EnvironmentLogin | ReferenceLogin) -> str:
+    return str(failure_of(login))
+
+
+def failure_of(
+    login: CloudLogin | EnvironmentLogin | ReferenceLogin,
+) -> errors.SwiftImgFsError:
     identity, _ = log_in(login, EndpointOptions(), TransportOptions(timeout=10), os.environ)
     with pytest.raises(errors.SwiftImgFsError) as caught:
         identity.access()
-    return str(caught.value)
+    return caught.value
 
 
 def test_a_refusal_names_the_user_the_cloud_and_keystone(openstack, write_cloud):
@@ -140,6 +146,16 @@ def test_a_certificate_of_nobody_s_says_which_option_helps(secured, write_cloud)
 
     assert f": the certificate of {secured.auth_url} is not trusted: give its" in line
     assert "-o cacert=FILE" in line
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_for_again(
+    secured, write_cloud, closed_port
+):
+    write_cloud(secured.auth_url, cacert=secured.other_ca_file)
+    assert not failure_of(CloudLogin("mine")).is_transient
+
+    write_cloud(f"http://127.0.0.1:{closed_port}/v3")
+    assert failure_of(CloudLogin("mine")).is_transient
 
 
 def test_a_certificate_for_another_name_is_not_the_authority_s_fault(secured, write_cloud):
