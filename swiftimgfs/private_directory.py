@@ -1,4 +1,4 @@
-"""Directories that nobody else may change: of the journal, the spool and the disk cache.
+"""Directories that nobody else may change (journal, spool, disk cache), and files open to all.
 
 Who can write in a directory above can put another one in its place. So those are looked at
 too, as sshd does with `StrictModes`; a sticky one, such as /tmp, lets nobody do that.
@@ -42,6 +42,16 @@ def check_private(path: Path, option: str, descriptor: int | None = None) -> Non
                 f"{option} {path}: others can write in {above}, and so put another directory"
                 f" in its place (chmod go-w {above})"
             )
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Return whether everybody on this host can read a file.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    lets_through = all(above.stat().st_mode & stat.S_IXOTH for above in _above(path))
+    return lets_through and bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def _above(path: Path) -> Iterator[Path]:

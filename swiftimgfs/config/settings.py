@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,7 @@ from swiftimgfs.config.files import check_names, given_in, parsed_files
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
 from swiftimgfs.config.mount_words import REFUSED, REVERSED
 from swiftimgfs.config.options import GROUP, OPTIONS, SHORT_NAMES
+from swiftimgfs.private_directory import is_open_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -93,7 +93,7 @@ def open_to_all(settings: Settings, explicit: Path | None = None) -> Iterator[st
     if references := settings["swift_store_config_file"]:
         files.append(Path(references))
     for path in files:
-        if path.stat().st_mode & stat.S_IROTH:
+        if is_open_to_all(path):
             yield f"everybody on this host can read {path}: chmod o-r {path}"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ import keystoneauth1.exceptions
 import yaml
 
 from swiftimgfs import errors
+from swiftimgfs.private_directory import is_open_to_all
 from swiftimgfs.store.auth import KeystoneIdentity, check_authorities
 from swiftimgfs.store.location import check_service_url
 
@@ -193,7 +193,7 @@ def _shown_to_all(cloud: str, config: OpenStackConfig) -> str:
     return "; ".join(
         f"everybody on this host can read {name}: chmod o-r {name}"
         for name in (config.config_filename, config.secure_config_filename)
-        if name and Path(name).stat().st_mode & stat.S_IROTH and _has_secret(name, cloud)
+        if name and is_open_to_all(Path(name)) and _has_secret(name, cloud)
     )
 
 

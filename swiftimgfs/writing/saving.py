@@ -127,9 +127,11 @@ def _write_map(path: Path, rows: Iterable[tuple[int, int, str]]) -> None:
         else:
             joined.append((start, size, kind))
     text = "".join(f"{start} {size} {kind}\n" for start, size, kind in joined)
-    with _new_file(path.with_name(path.name + MAP_SUFFIX)) as descriptor:
-        with os.fdopen(descriptor, "w", closefd=False) as file:
-            file.write(text)
+    with (
+        _new_file(path.with_name(path.name + MAP_SUFFIX)) as descriptor,
+        os.fdopen(descriptor, "w", closefd=False) as file,
+    ):
+        file.write(text)
 
 
 async def _written(

@@ -13,6 +13,7 @@ import pytest
 import swiftclient
 
 from tests.support.cloud import Cloud, cloud
+from tests.support.open_files import let_everybody_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +125,7 @@ def test_an_empty_account_has_nothing_to_try(openstack: Cloud) -> None:
 
 
 def test_a_reference_is_named(openstack: Cloud, tmp_path: Path) -> None:
+    let_everybody_in(tmp_path)
     file = tmp_path / "glance-swift.conf"
     file.write_text(
         f"[ref1]\nauth_address = {openstack.keystone.auth_url}\nuser = demo:demo\nkey = demo\n"

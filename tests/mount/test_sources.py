@@ -14,6 +14,7 @@ import swiftclient
 
 from tests.support.cloud import Cloud, cloud, tls_cloud
 from tests.support.mounts import mounted
+from tests.support.open_files import let_everybody_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -317,6 +318,7 @@ def test_somebody_whom_an_acl_lets_in_mounts_the_container(
 def test_a_mount_in_the_background_finds_a_relative_clouds_yaml_and_warns_of_its_mode(
     openstack: Cloud, tmp_path: Path
 ) -> None:
+    let_everybody_in(tmp_path)
     way = clouds_yaml(openstack, tmp_path)
     place = tmp_path / "mnt"
     place.mkdir()

@@ -19,6 +19,7 @@ from swiftimgfs.store.auth import EndpointOptions, TransportOptions
 from swiftimgfs.store.login import CloudLogin, EnvironmentLogin, ReferenceLogin, log_in
 from swiftimgfs.store.references import AccountReference
 from tests.support.cloud import tls_cloud
+from tests.support.open_files import let_everybody_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,6 +228,7 @@ region_of_cloud("mine")
 def test_a_secret_that_everybody_can_read_is_warned_of(
     write_cloud, monkeypatch, tmp_path, mode, has_secret, is_warned_of
 ):
+    let_everybody_in(tmp_path)
     path = write_cloud("http://127.0.0.1:9/v3")
     if not has_secret:  # as openstacksdk has it: the password in a file of its own
         content = yaml.safe_load(path.read_text())

@@ -19,6 +19,7 @@ from swiftimgfs.config.options import OPTIONS
 from swiftimgfs.config.settings import Settings, parse_options, read_own_files, user_file
 from swiftimgfs.errors import ConfigError
 from swiftimgfs.model.details import ExactTimes
+from tests.support.open_files import let_everybody_in
 
 KEY = "s3cr3t-k3y"
 
@@ -535,6 +536,7 @@ def test_a_variable_that_is_no_option_is_refused(monkeypatch, variable, hint):
 def test_a_file_of_ours_with_a_secret_that_everybody_can_read_is_warned_of(
     tmp_path, content, mode, is_warned_of
 ):
+    let_everybody_in(tmp_path)
     path = written(tmp_path / "own.conf", f"[swiftimgfs]\n{content}\n")
     path.chmod(mode)
 
@@ -544,7 +546,16 @@ def test_a_file_of_ours_with_a_secret_that_everybody_can_read_is_warned_of(
     assert (warning in warnings) == is_warned_of
 
 
+def test_a_file_in_a_directory_that_lets_nobody_in_is_not_warned_of(tmp_path):
+    tmp_path.chmod(0o700)
+    path = written(tmp_path / "own.conf", f"[swiftimgfs]\nswift_store_key = {KEY}\n")
+    path.chmod(0o644)
+
+    assert load_config("env:", "/mnt", [], path).warnings == ()
+
+
 def test_a_file_of_references_that_everybody_can_read_is_warned_of(tmp_path):
+    let_everybody_in(tmp_path)
     path = written(tmp_path / "references.conf", "[ref1]\n")
     path.chmod(0o644)
 
