@@ -240,6 +240,21 @@ def runs_of(extents: list[Extent], shortest: int, smallest: int = 1) -> list[Run
     return runs
 
 
+def shortest_hole(
+    extents: Iterable[Extent], smallest: int, largest: int, most_rows: int
+) -> int:
+    """Return from how many bytes on the holes of an image are named, and not stored.
+
+    `smallest`, if the holes and what lies between them take at most `most_rows` rows then,
+    else twice that, and so on, up to `largest`.
+    """
+    holes = sorted(extent.size for extent in extents if isinstance(extent.source, Zeros))
+    size = smallest
+    while size < largest and 2 * (len(holes) - bisect.bisect_left(holes, size)) > most_rows:
+        size = min(2 * size, largest)
+    return size
+
+
 def _end_of_hole(hole_end: int, end: int, smallest: int) -> int:
     """Return where zeros end that leave enough for what is stored after them."""
     return hole_end if hole_end == end else min(hole_end, end - smallest)

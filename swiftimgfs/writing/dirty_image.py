@@ -29,6 +29,7 @@ from swiftimgfs.writing.cells import (
     Run,
     runs_of,
     short_ranges,
+    shortest_hole,
 )
 from swiftimgfs.writing.extents import ExtentMap
 
@@ -162,10 +163,10 @@ class DirtyImage:
         if cell.is_one or not self._format.names_zeros:
             start, end = extents[0].offset, extents[-1].end
             return [Run(start, end, tuple(extents), is_zero=False)]
-        shortest = max(min(SMALLEST_ROW, plan.segment_size), plan.smallest)
-        # Half of the manifest is for holes of this size, the rest for larger ones.
-        if len(self.extents.extents) > plan.most_segments // 2:
-            shortest = plan.segment_size
+        smallest = max(min(SMALLEST_ROW, plan.segment_size), plan.smallest)
+        shortest = shortest_hole(
+            self.extents.extents, smallest, plan.segment_size, plan.most_rows
+        )
         return runs_of(extents, shortest, plan.smallest)
 
     def rows(self) -> list[Segment | Hole]:

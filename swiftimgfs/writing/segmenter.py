@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # Swift's limit for one object; a segment this large is the last resort of the plan below.
 LARGEST_SEGMENT = 5 * 1024**3
+# How many manifests may share the rows of an image that has many holes, below its own: then
+# holes are named that else would be stored, and Swift takes a few seconds longer for the commit.
+MANIFESTS = 4
 # What the swift CLI calls its segments' content type: other tools know segments by it.
 SEGMENT_CONTENT_TYPE = "application/swiftclient-segment"
 
@@ -34,6 +37,11 @@ class SegmentPlan:
     most_segments: int = 1000
     largest: int = LARGEST_SEGMENT
     smallest: int = 1
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows an image may have for the sake of its holes."""
+        return MANIFESTS * self.most_segments
 
     def size_of(self, index: int) -> int:
         """Return the size of segment number `index`, counted from 0."""

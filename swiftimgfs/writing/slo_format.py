@@ -133,8 +133,10 @@ class SloFormat:
         holes = [row.size for row in rows if isinstance(row, Hole)]
         if not holes:
             return [row for row in rows if isinstance(row, Segment)]
-        left = self._store.limits.manifest_segments - (len(rows) - len(holes))
-        size = size_of_zeros(holes, left, self.plan.smallest)
+        most = self._store.limits.manifest_segments
+        if len(rows) > most // 2:
+            most = self.plan.most_rows
+        size = size_of_zeros(holes, most - (len(rows) - len(holes)), self.plan.smallest)
         size = min(size, self._store.limits.largest_object)
         zeros = await self._zeros(size)
         return list(_filled(rows, zeros))

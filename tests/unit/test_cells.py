@@ -14,6 +14,7 @@ from swiftimgfs.writing.cells import (
     rows_of_hole,
     runs_of,
     short_ranges,
+    shortest_hole,
     size_of_zeros,
 )
 from swiftimgfs.writing.extents import ExtentMap
@@ -193,6 +194,30 @@ def test_holes_of_any_size_fit_into_the_rows_that_are_left(holes, rows):
 )
 def test_an_object_of_zeros_is_as_small_as_the_manifest_lets_it_be(hole, rows, size):
     assert size_of_zeros([hole], rows) == size
+
+
+def holes_of(*sizes: int) -> list[Extent]:
+    """Return an image with holes of these sizes, and a byte after each."""
+    layout: list[tuple[int, Source]] = []
+    for size in sizes:
+        layout += [(size, Zeros()), (1, Inline(memoryview(b"x")))]
+    return list(ExtentMap(layout).extents)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most_rows", "shortest"),
+    [
+        ([10, 20, 30], 6, 10),  # two rows for each
+        ([10, 20, 30], 5, 20),
+        ([10, 20, 80], 2, 40),
+        ([99, 99, 99], 2, 64),  # those that fill all of a segment are named in any case
+        ([], 2, 10),
+    ],
+)
+def test_the_more_holes_an_image_has_the_larger_are_those_that_are_named(
+    sizes, most_rows, shortest
+):
+    assert shortest_hole(holes_of(*sizes), 10, 64, most_rows) == shortest
 
 
 @hypothesis.given(st.integers(1, 10**9), st.integers(1, 10**9))

@@ -214,6 +214,26 @@ async def test_more_rows_than_a_manifest_names_are_nested(open_writer, client, s
     assert len([name for _, name in replaced if "rows-" in name]) == 3
 
 
+async def test_of_more_holes_than_a_manifest_names_none_is_stored(open_writer, client, store):
+    store.limits = replace(store.limits, manifest_segments=10)
+    segment = 4 << 20
+    options = replace(OPTIONS, segment_size=segment, spool_size=1 << 30)
+    expected = bytearray(16 * segment)
+    writer = open_writer(options=options)
+    await writer.truncate(len(expected))
+
+    for start in range(segment // 2, len(expected), segment):
+        expected[start : start + 100] = RANDOM[:100]
+        await writer.write(start, RANDOM[:100])
+    await writer.commit()
+
+    assert stored(client) == bytes(expected)
+    rows = client.get_container("c_segments", full_listing=True)[1]
+    manifests = [row for row in rows if "rows-" in row["name"]]
+    assert manifests
+    assert sum(row["bytes"] for row in rows if row not in manifests) <= len(expected) // 3
+
+
 async def test_a_long_manifest_is_answered_by_heartbeats(open_writer, client, faulty):
     options = replace(OPTIONS, segment_size=100, large_object_size=100)
     writer = open_writer(options=options)
