@@ -98,9 +98,8 @@ class OpenFiles:
             raise errors.ImageChangedError(f"{inode.path}: replaced while open")
         image = await self._versions.current_version(inode)
         if may_write and flags & os.O_APPEND and image.writer is None:
-            self._versions.check_may_change(
-                inode
-            )  # told at once: it is opened for nothing else
+            # Told at once: it is opened for nothing else.
+            self._versions.check_may_change(inode)
         if is_emptied := bool(flags & os.O_TRUNC):  # by who only reads, too: as Linux does
             self._versions.check_may_change(inode)
             image = await self._emptied(image)

@@ -150,6 +150,7 @@ class Recovery:
 
     async def _look_after(self, session: Session, found: Found) -> None:
         record = found.record
+        write_waiting(found.path, "")  # of who recovered it before us, and has left
         await self._wait(found, record.delete_after - time.time(), "to keep what was replaced")
         deleted = 0
         if record.state is State.UPLOADING and record.recipe is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 
 from swiftimgfs.mountpoint import why_not_mounted
 from tests.support.child import clean_environ
+from tests.support.nobody import AS_NOBODY, NOBODY, needs_setpriv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-NOBODY = 65534
 ALLOWS_OTHER = any(
     line.strip() == "user_allow_other"
     for line in Path("/etc/fuse.conf").read_text().splitlines()
-)
-AS_ANOTHER = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("setpriv"), reason="takes root, and setpriv"
 )
 
 
@@ -48,14 +44,11 @@ def mount(swift: FaultySwift, place: Path) -> Callable[..., str]:
     home = place.parent / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
-    reads = "dac_read_search"
-    who = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    who += [f"--inh-caps=+{reads}", f"--ambient-caps=+{reads}"]
 
     def run(*options: str, status: int) -> str:
         command = [sys.executable, "-m", "swiftimgfs", "mount", "env:", str(place), *options]
         done = subprocess.run(
-            [*who, *command],
+            [*AS_NOBODY, *command],
             env={**clean_environ(), **swift.swift.environ(), "XDG_STATE_HOME": str(home)},
             capture_output=True,
             text=True,
@@ -68,7 +61,7 @@ def mount(swift: FaultySwift, place: Path) -> Callable[..., str]:
     return run
 
 
-@AS_ANOTHER
+@needs_setpriv
 @pytest.mark.parametrize("how", ["background", "foreground"])
 def test_a_mount_point_of_somebody_else_is_told(mount, place, how) -> None:
     said = mount(*(["--foreground"] if how == "foreground" else []), status=1)
@@ -79,7 +72,7 @@ def test_a_mount_point_of_somebody_else_is_told(mount, place, how) -> None:
     )
 
 
-@AS_ANOTHER
+@needs_setpriv
 @pytest.mark.skipif(ALLOWS_OTHER, reason="user_allow_other is in /etc/fuse.conf")
 def test_allow_other_without_user_allow_other_is_told(mount, place) -> None:
     os.chown(place, NOBODY, NOBODY)
@@ -91,7 +84,7 @@ def test_allow_other_without_user_allow_other_is_told(mount, place) -> None:
     assert len(said.splitlines()) == 1
 
 
-@AS_ANOTHER
+@needs_setpriv
 def test_a_mount_point_of_one_s_own_will_do(mount, place) -> None:
     os.chown(place, NOBODY, NOBODY)
 

@@ -15,6 +15,7 @@ import pytest
 from swiftimgfs.control.mounts import mount_at
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
+from tests.support.nobody import AS_NOBODY, needs_setpriv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,16 +188,10 @@ def test_force_names_what_is_still_being_written(served, swift, container) -> No
     assert swift.connect().get_container(container)[1] == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@needs_setpriv
 def test_another_user_is_told_whose_it_is(served: Mounted) -> None:
-    code = (
-        "import os, sys; os.setuid(65534)\n"
-        "from swiftimgfs.cli import main; sys.exit(main(['umount', *sys.argv[1:]]))"
-    )
-    # Imported before: nobody may not read the directories of this checkout.
-    preloaded = f"import swiftimgfs.cli, swiftimgfs.commands.umount\n{code}"
     done = subprocess.run(
-        [sys.executable, "-c", preloaded, str(served.path)],
+        [*AS_NOBODY, sys.executable, "-m", "swiftimgfs", "umount", str(served.path)],
         env={**os.environ, "HOME": "/nonexistent"},
         capture_output=True,
         text=True,
