@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,6 +17,8 @@ from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import swiftclient
 
 hypothesis.settings.register_profile("local", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=500)
@@ -74,6 +77,20 @@ def mount(swift: FaultySwift, tmp_path_factory: pytest.TempPathFactory) -> Itera
     directory = tmp_path_factory.mktemp("mount")
     with mounted(directory, swift.swift.environ(), options) as running:
         yield running
+
+
+@pytest.fixture
+def client(swift: FaultySwift) -> Iterator[swiftclient.Connection]:
+    """Lend a client that sees what is stored without any code of ours."""
+    with contextlib.closing(swift.connect()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def faulty(server: FaultySwift) -> Iterator[FaultySwift]:
+    """Lend `server`, a Swift that a folder or a module has for itself: each test finds it empty."""
+    yield server
+    server.reset()
 
 
 @pytest.fixture

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 import swiftclient
 
 from tests.support.cloud import Cloud, cloud
+from tests.support.commands import done_by
 from tests.support.open_files import let_everybody_in
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -44,17 +43,7 @@ def owner_of(running: Cloud) -> Iterator[swiftclient.Connection]:
 def check(
     environ: dict[str, str], *arguments: object, status: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "swiftimgfs", "check", *map(str, arguments)],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == status, done
-    assert "Traceback" not in done.stderr
-    return done
+    return done_by("check", *arguments, environ=environ, status=status)
 
 
 def rows_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:

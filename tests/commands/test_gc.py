@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from swiftimgfs.commands.gc import Spared, parse_age
 from swiftimgfs.writing.upload_record import Attempt, Owner, UploadRecord
+from tests.support.commands import said_by
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 
@@ -57,16 +54,8 @@ def server(tmp_path_factory) -> Iterator[FaultySwift]:
 
 
 @pytest.fixture
-def faulty(server) -> Iterator[FaultySwift]:
-    yield server
-    server.reset()
-
-
-@pytest.fixture
 def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        for name in ("c", "c_segments", "glance"):
-            connection.put_container(name)
+    with faulty.client("c", "c_segments", "glance") as connection:
         yield connection
 
 
@@ -106,18 +95,9 @@ def everything(client) -> set[tuple[str, str]]:
 @pytest.fixture
 def gc(faulty, tmp_path):
     def run(*arguments: str, status: int = 0) -> str:
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("ST_", "OS_"))}
-        done = subprocess.run(
-            [sys.executable, "-m", "swiftimgfs", "gc", "env:", "-o", "retries=1", *arguments],
-            env=environ | faulty.swift.environ() | {"XDG_STATE_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == status, done
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        environ = faulty.swift.environ() | {"XDG_STATE_HOME": str(tmp_path)}
+        command = ("gc", "env:", "-o", "retries=1", *arguments)
+        return said_by(*command, environ=environ, status=status)
 
     return run
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from swiftimgfs.cli import VERBS, main
 from swiftimgfs.control.metrics import Measured, metrics_of
+from tests.support.commands import said_by
 from tests.support.reports import REPORT
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -45,24 +43,15 @@ def _spelled_out(match: re.Match[str]) -> str:
 
 @pytest.mark.mount
 def test_json_of_check_and_verify(swift, mount, container) -> None:
-    def run(*arguments: object) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "swiftimgfs", *map(str, arguments)],
-            env={**os.environ, **swift.swift.environ()},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
-
+    environ, directory = swift.swift.environ(), mount.path / container
     name = "[bold]:bug:x\x1b[31m"
-    (mount.path / container / name).write_bytes(b"x" * 1000)
+    (directory / name).write_bytes(b"x" * 1000)
 
-    checked = json.loads(run("check", f"env:{container}", "--json"))
-    verified = json.loads(run("verify", "--json", mount.path / container))
+    checked = json.loads(said_by("check", f"env:{container}", "--json", environ=environ))
+    verified = json.loads(said_by("verify", "--json", directory, environ=environ))
 
     assert checked["can_be_mounted"]
     assert checked["permissions"]["write"]
     assert checked["container"] == container
     assert verified["verdict"] == "OK"
-    assert verified["path"] == str(mount.path / container / name)
+    assert verified["path"] == str(directory / name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.commands import at_a_terminal, done_by
 from tests.support.mounts import run
 
 if TYPE_CHECKING:
@@ -19,29 +16,13 @@ if TYPE_CHECKING:
     from tests.support.embedded_swift import FaultySwift
 
 
-def at_a_terminal(arguments: list[str], typed: str) -> tuple[int, str]:
-    """Run swiftimgfs at a terminal of its own, type when asked; return status and screen."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "swiftimgfs", *arguments])
-    screen = b""
-    with contextlib.suppress(OSError):  # the terminal goes with its last program
-        while chunk := os.read(terminal, 4096):
-            screen += chunk
-            if chunk.rstrip().endswith(b":") and b"Password" in chunk:
-                os.write(terminal, typed.encode() + b"\n")
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), screen.decode()
-
-
 def source_of(swift: FaultySwift) -> str:
     address = swift.swift.auth_url.removeprefix("http://")
     return f"swift+http://{swift.swift.user.replace(':', '%3A')}:@{address}"
 
 
 def test_the_password_of_a_location_is_asked_for_and_not_shown(swift: FaultySwift) -> None:
-    status, screen = at_a_terminal(["check", source_of(swift)], swift.swift.key)
+    status, screen = at_a_terminal("check", source_of(swift), typed=swift.swift.key)
 
     assert status == 0, screen
     assert f"Password of {swift.swift.user} at http://" in screen
@@ -54,9 +35,9 @@ def test_a_mount_in_the_background_gets_the_password(
 ) -> None:
     mountpoint, log = tmp_path / "mnt", tmp_path / "log"
     mountpoint.mkdir()
-    arguments = ["mount", source_of(swift), str(mountpoint), "-o", f"log_file={log}"]
+    arguments = ["mount", source_of(swift), mountpoint, "-o", f"log_file={log}"]
     try:
-        status, screen = at_a_terminal(arguments, swift.swift.key)
+        status, screen = at_a_terminal(*arguments, typed=swift.swift.key)
 
         assert status == 0, screen
         assert container in os.listdir(mountpoint)
@@ -70,7 +51,7 @@ def test_a_mount_in_the_background_gets_the_password(
 def test_a_wrong_or_no_password_is_one_line(
     swift: FaultySwift, typed: str, status: int, word: str
 ) -> None:
-    got, screen = at_a_terminal(["check", source_of(swift)], typed)
+    got, screen = at_a_terminal("check", source_of(swift), typed=typed)
 
     assert got == status
     assert word in screen.splitlines()[-1]
@@ -78,14 +59,6 @@ def test_a_wrong_or_no_password_is_one_line(
 
 
 def test_without_a_terminal_nothing_is_asked(swift: FaultySwift) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "swiftimgfs", "check", source_of(swift)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = done_by("check", source_of(swift), status=2)
 
-    assert done.returncode == 2
     assert "SWIFTIMGFS_KEY" in done.stderr

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from swiftimgfs.store.acls import set_acls
+from tests.support.commands import said_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,17 +27,8 @@ def target(request, mount: Mounted, container: str) -> Path | str:
 @pytest.fixture
 def command(swift: FaultySwift):
     def run(*arguments: object, status: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "swiftimgfs", "set-acls", *map(str, arguments)],
-            env={**os.environ, **swift.swift.environ()},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == status, done
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        environ = swift.swift.environ()
+        return said_by("set-acls", *arguments, environ=environ, status=status)
 
     return run
 

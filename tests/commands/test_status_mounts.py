@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 import stat
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +16,14 @@ from rich.console import Console
 from swiftimgfs.commands.status_view import Seen, render
 from swiftimgfs.control.client import Asked, ask_all
 from swiftimgfs.control.mounts import MountEntry
+from tests.support.commands import said_by
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
 from tests.support.reports import REPORT
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from swiftimgfs.control.report import Report
     from tests.support.embedded_swift import FaultySwift
@@ -99,25 +98,8 @@ def report_of(mount: Mounted) -> Report:
     return asked.report
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # noqa: TID251
-
-
 def status(environ: dict[str, str], *arguments: object, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "swiftimgfs", "status", *map(str, arguments)],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == status, done
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    return said_by("status", *arguments, environ=environ, status=status)
 
 
 @pytest.mark.mount

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
 import os
-import pty
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,6 +21,7 @@ from hypothesis import strategies as st
 from swiftimgfs import cli
 from swiftimgfs.verification import facts, verifier
 from swiftimgfs.verification.plan import Check, Digest, Facts, Segment, plan_of
+from tests.support.commands import PROGRAM, at_a_terminal
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
 
@@ -37,16 +35,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
-COMMAND = [sys.executable, "-m", "swiftimgfs", "verify"]
+COMMAND = [*PROGRAM, "verify"]
 SEGMENT = 500_000
 WHOLE = random.Random(4).randbytes(4 * SEGMENT + 7)
 PARTS = [WHOLE[start : start + SEGMENT] for start in range(0, len(WHOLE), SEGMENT)]
-
-
-@pytest.fixture
-def client(swift: FaultySwift) -> Iterator[swiftclient.Connection]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -573,26 +565,13 @@ def test_a_terminal_has_a_progress_bar(
     put_image(client, container, "slo")
     swift.control.inject(Fault(method="GET", target="/parts/4$", delay=1))
 
-    status, screen = on_a_terminal(directory / "image")
+    environ = {"TERM": "xterm", "COLUMNS": "200"}
+    status, screen = at_a_terminal("verify", directory / "image", environ=environ)
 
     assert status == 0
     assert "1 image " in screen
     assert "/2.0 MB" in screen
     assert "5 segments" in screen
-
-
-def on_a_terminal(path: Path) -> tuple[int, str]:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ |= {"TERM": "xterm", "COLUMNS": "200"}
-        os.execv(sys.executable, [*COMMAND, str(path)])
-    screen = b""
-    with contextlib.suppress(OSError):  # the terminal goes with its last program
-        while chunk := os.read(terminal, 4096):
-            screen += chunk
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), screen.decode()
 
 
 def test_ctrl_c_ends_it_at_once(

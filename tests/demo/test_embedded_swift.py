@@ -37,7 +37,7 @@ BODY = bytes(range(256)) * 4096  # 1 MiB
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def server(tmp_path_factory):
     with faulty_swift(
         tmp_path_factory.mktemp("swift"),
         constraints={"max_file_size": 2 * MIB, "container_listing_limit": 7},
@@ -47,16 +47,9 @@ def shared(tmp_path_factory):
 
 
 @pytest.fixture
-def faulty(shared):
-    yield shared
-    shared.reset()
-
-
-@pytest.fixture
 def client(faulty):
     """A client with a token and the container `c`, in which `o` is `BODY`."""
-    with contextlib.closing(faulty.connect()) as connection:
-        connection.put_container("c")
+    with faulty.client("c") as connection:
         connection.put_object("c", "o", BODY)
         faulty.control.clear()
         yield connection

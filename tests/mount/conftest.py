@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.embedded_swift import FaultySwift
     from tests.support.mounts import Mounted
-
-
-@pytest.fixture
-def client(swift: FaultySwift) -> Iterator[Any]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
 
 
 @pytest.fixture

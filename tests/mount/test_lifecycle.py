@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from swiftimgfs.mount_process import start_mount
 from tests.support.attributes import FACTS, attribute
+from tests.support.commands import done_by
 from tests.support.mounts import Mounted, mounted
 
 if TYPE_CHECKING:
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 UNREACHABLE = "http://127.0.0.1:9/auth/v1.0"
-
-
-def command(
-    *arguments: object, environ: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ST_", "OS_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "swiftimgfs", *(str(argument) for argument in arguments)],
-        env={**clean, **(environ or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def refused(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
@@ -60,7 +46,7 @@ class TestRefusals:
 
     def mount(self, is_foreground: bool, *arguments: object, **variables: str):
         flags = ["--foreground"] if is_foreground else ["-o", "log_file=/dev/null"]
-        return command("mount", *arguments, *flags, environ=variables)
+        return done_by("mount", *arguments, *flags, environ=variables, status=None)
 
     def test_wrong_password(
         self, swift: FaultySwift, mountpoint: Path, is_foreground: bool
@@ -209,9 +195,8 @@ def test_the_command_returns_when_the_mount_serves_and_the_mount_stays(
     swift: FaultySwift, mountpoint: Path, container: str
 ) -> None:
     log = mountpoint.parent / "log"
-    done = command(
-        "mount", "env:", mountpoint, "-o", f"log_file={log}", environ=swift.swift.environ()
-    )
+    arguments = ("mount", "env:", mountpoint, "-o", f"log_file={log}")
+    done = done_by(*arguments, environ=swift.swift.environ(), status=None)
     try:
         assert done.returncode == 0, done.stderr
         assert container in os.listdir(mountpoint)
@@ -315,23 +300,20 @@ def test_no_secret_is_visible(swift: FaultySwift, tmp_path: Path, container: str
 
 
 def test_without_fusermount3_the_package_is_named(mountpoint: Path) -> None:
-    done = command("mount", "env:", mountpoint, environ={"PATH": "/nonexistent"})
+    environ = {"PATH": "/nonexistent"}
+
+    done = done_by("mount", "env:", mountpoint, environ=environ, status=None)
 
     refused(done, 1, "fusermount3", "fuse3")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a device")
 def test_without_dev_fuse_the_module_is_named(mountpoint: Path) -> None:
-    program = f"{sys.executable} -m swiftimgfs mount env: {mountpoint}"
     hide = "mkdir $0/dev && touch $0/dev/null && mount --bind /dev/null $0/dev/null"
-    script = f"{hide} && mount --rbind $0/dev /dev && exec {program}"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, str(mountpoint.parent)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    script = f'{hide} && mount --rbind $0/dev /dev && exec "$@"'
+    through = ["unshare", "--mount", "sh", "-c", script, str(mountpoint.parent)]
+
+    done = done_by("mount", "env:", mountpoint, through=through, status=None)
 
     refused(done, 1, "/dev/fuse is not there", "modprobe fuse")
 
@@ -349,16 +331,11 @@ def test_without_dev_fuse_the_module_is_named(mountpoint: Path) -> None:
 def test_a_dev_fuse_that_cannot_be_opened_is_told_from_one_that_is_missing(
     mountpoint: Path, numbers: str, flag: str, words: str
 ) -> None:
-    program = f"{sys.executable} -m swiftimgfs mount env: {mountpoint}"
     node = f"mkdir $0/node && mount -t tmpfs -o {flag} none $0/node && cd $0/node"
     replace = f"mknod fuse c {numbers} && mount --bind fuse /dev/fuse && cd /"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f"{node} && {replace} && exec {program}",
-         str(mountpoint.parent)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )  # fmt: skip
+    script = f'{node} && {replace} && exec "$@"'
+    through = ["unshare", "--mount", "sh", "-c", script, str(mountpoint.parent)]
+
+    done = done_by("mount", "env:", mountpoint, through=through, status=None)
 
     refused(done, 1, words)

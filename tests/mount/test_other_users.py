@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swiftimgfs.mountpoint import why_not_mounted
-from tests.support.child import clean_environ
+from tests.support.commands import done_by
 from tests.support.nobody import AS_NOBODY, NOBODY, needs_setpriv
 
 if TYPE_CHECKING:
@@ -46,17 +45,9 @@ def mount(swift: FaultySwift, place: Path) -> Callable[..., str]:
     os.chown(home, NOBODY, NOBODY)
 
     def run(*options: str, status: int) -> str:
-        command = [sys.executable, "-m", "swiftimgfs", "mount", "env:", str(place), *options]
-        done = subprocess.run(
-            [*AS_NOBODY, *command],
-            env={**clean_environ(), **swift.swift.environ(), "XDG_STATE_HOME": str(home)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == status, done
-        return done.stderr
+        command = ("mount", "env:", place, *options)
+        environ = swift.swift.environ() | {"XDG_STATE_HOME": str(home)}
+        return done_by(*command, environ=environ, status=status, through=AS_NOBODY).stderr
 
     return run
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,8 +16,9 @@ import swiftclient
 
 from swiftimgfs.commands.uploads import state_of
 from swiftimgfs.writing.state_directory import StateDirectory
+from tests.support.commands import PROGRAM, done_by, environ_with, said_by
 from tests.support.fault_control import Fault
-from tests.support.mounts import Mounted, mounted
+from tests.support.mounts import Mounted, kill, mounted
 from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
@@ -36,12 +34,6 @@ OPTIONS = "segment_size=64K,attr_timeout=0,list_timeout=0,timeout=1,retries=1"
 PATIENT = OPTIONS.replace("timeout=1,retries", "timeout=60,retries")
 OLD = b"old" * 50_000  # three segments
 NEW = b"new!" * 50_000  # four
-
-
-@pytest.fixture
-def client(swift: FaultySwift, container: str) -> Iterator[swiftclient.Connection]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -66,33 +58,14 @@ class Host:
         return mounted(directory, self._environ, options)
 
     def command(self, *arguments: object, status: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "swiftimgfs", *map(str, arguments)],
-            env={**os.environ, **self._environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == status, done
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        return said_by(*arguments, environ=self._environ, status=status)
 
     def started(self, *arguments: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "swiftimgfs", *map(str, arguments)],
-            env={**os.environ, **self._environ},
-        )
+        environ = environ_with(self._environ)
+        return subprocess.Popen([*PROGRAM, *map(str, arguments)], env=environ)
 
     def status(self) -> list[dict[str, object]]:
-        done = subprocess.run(
-            [sys.executable, "-m", "swiftimgfs", "status", "--json"],
-            env={**os.environ, **self._environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        done = done_by("status", "--json", environ=self._environ, status=None)
         uploads: list[dict[str, object]] = json.loads(done.stdout)["uploads"]
         is_bad = any(upload["state"] in {"failed", "damaged"} for upload in uploads)
         assert done.returncode == int(is_bad), done
@@ -105,13 +78,6 @@ class Host:
     def wait_until_one_is_kept(self) -> None:
         directory = StateDirectory(self.state / "swiftimgfs")
         wait_for(lambda: list(directory.kept_uploads()))
-
-
-def kill(running: Mounted) -> None:
-    """Kill a mount, at whatever it is."""
-    running.process.send_signal(signal.SIGKILL)
-    running.process.wait()
-    subprocess.run(["fusermount3", "-uz", str(running.path)], check=True)
 
 
 def names_in(client: swiftclient.Connection, container: str) -> list[str]:

@@ -18,6 +18,7 @@ from swiftimgfs.credentials import take_up_credentials
 from swiftimgfs.mountpoint import check_mountpoint, free_dead_mount
 from swiftimgfs.notify import ServiceManager
 from tests.support.child import clean_environ
+from tests.support.commands import PROGRAM
 from tests.support.fault_control import Fault
 from tests.support.service_manager import Listener, listening
 
@@ -44,7 +45,7 @@ class Service:
     def start(self, *flags: str, source: str = "env:", **variables: str) -> None:
         environ = {**self._environ, "NOTIFY_SOCKET": str(self._directory / "notify")}
         environ |= variables
-        command = [sys.executable, "-m", "swiftimgfs", "mount", source, str(self.mountpoint)]
+        command = [*PROGRAM, "mount", source, str(self.mountpoint)]
         self.process = subprocess.Popen(
             [*command, "--foreground", "-o", "attr_timeout=0,timeout=20", *flags],
             env={**clean_environ(), **environ},

@@ -5,7 +5,6 @@ And digests: what was written in order has its own, and nothing else has one.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import os
@@ -75,12 +74,6 @@ def running(
 @pytest.fixture
 def directory(running: Mounted, container: str) -> Path:
     return running.path / container
-
-
-@pytest.fixture
-def client(swift: FaultySwift) -> Iterator[swiftclient.Connection]:
-    with contextlib.closing(swift.connect()) as connection:
-        yield connection
 
 
 def sign(target: Path | int, properties: Mapping[str, str]) -> None:

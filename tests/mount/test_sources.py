@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 import swiftclient
 
 from tests.support.cloud import Cloud, cloud, tls_cloud
+from tests.support.commands import done_by
 from tests.support.mounts import mounted
 from tests.support.open_files import let_everybody_in
 
@@ -294,19 +294,12 @@ def test_somebody_whom_an_acl_lets_in_mounts_the_container(
     source = f"swift+{openstack.storage_url('demo')}"
     other = openstack.environ("other", "other")
 
-    refused = subprocess.run(
-        [sys.executable, "-m", "swiftimgfs", "mount", f"{source}/shared", str(tmp_path)],
-        env={**os.environ, **other},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = done_by("mount", f"{source}/shared", tmp_path, environ=other, status=1)
     owner.post_container(
         "shared", {"X-Container-Read": f"{openstack.keystone.project_id('other')}:*"}
     )
     owner.close()
 
-    assert refused.returncode == 1
     assert "403" in refused.stderr
     with mounted(tmp_path, other, source=f"{source}/shared") as running:
         assert os.listdir(running.path) == [IMAGE]
@@ -325,25 +318,8 @@ def test_a_mount_in_the_background_finds_a_relative_clouds_yaml_and_warns_of_its
     log = tmp_path / "log"
     state = {"OS_CLIENT_CONFIG_FILE": "clouds.yaml", "XDG_STATE_HOME": str(tmp_path / "state")}
 
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "swiftimgfs",
-            "mount",
-            way.source,
-            "mnt",
-            "-o",
-            f"log_file={log}",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, **state},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = ("mount", way.source, "mnt", "-o", f"log_file={log}")
+    done = done_by(*command, environ=state, directory=tmp_path, status=None)
     subprocess.run(["fusermount3", "-u", str(place)], check=False)
 
     file = tmp_path / "clouds.yaml"
@@ -401,17 +377,9 @@ def test_tls_with_a_wrong_ca_is_one_clear_line(
     secured: TlsCloud, tmp_path: Path, ca: str
 ) -> None:
     options = ["-o", f"cacert={secured.other_ca_file}"] if ca == "another" else []
-    command = [sys.executable, "-m", "swiftimgfs", "mount", "env:", str(tmp_path), *options]
 
-    done = subprocess.run(
-        command,
-        env={**os.environ, **secured.environ()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = done_by("mount", "env:", tmp_path, *options, environ=secured.environ(), status=1)
 
-    assert done.returncode == 1
     assert done.stderr == (
         f"swiftimgfs: authentication of demo (env:): the certificate of {secured.auth_url} is"
         " not trusted: give its authority's by cacert (-o cacert=FILE; cacert in clouds.yaml;"

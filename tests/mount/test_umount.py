@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swiftimgfs.control.mounts import mount_at
+from tests.support.commands import PROGRAM, done_by, environ_with
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
 from tests.support.nobody import AS_NOBODY, needs_setpriv
@@ -35,8 +35,8 @@ def served(swift: FaultySwift, tmp_path: Path) -> Iterator[Mounted]:
 
 def start(mount: Mounted, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "swiftimgfs", "umount", *map(str, arguments)],
-        env={**os.environ, "XDG_STATE_HOME": str(mount.path.parent / "state")},
+        [*PROGRAM, "umount", *map(str, arguments)],
+        env=environ_with({"XDG_STATE_HOME": str(mount.path.parent / "state")}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -190,16 +190,11 @@ def test_force_names_what_is_still_being_written(served, swift, container) -> No
 
 @needs_setpriv
 def test_another_user_is_told_whose_it_is(served: Mounted) -> None:
-    done = subprocess.run(
-        [*AS_NOBODY, sys.executable, "-m", "swiftimgfs", "umount", str(served.path)],
-        env={**os.environ, "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environ = {"HOME": "/nonexistent"}
 
-    assert (done.returncode, done.stderr) == (
-        1,
-        f"swiftimgfs: {served.path} is a mount of root, and not for you to unmount\n",
+    done = done_by("umount", served.path, environ=environ, status=1, through=AS_NOBODY)
+
+    assert done.stderr == (
+        f"swiftimgfs: {served.path} is a mount of root, and not for you to unmount\n"
     )
     assert mount_at(served.path) is not None

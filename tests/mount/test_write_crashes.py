@@ -8,8 +8,6 @@ The images are SLOs or what Glance's driver writes, as SWIFTIMGFS_SEED=n or chan
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,7 +21,7 @@ from tests.support.commits import (
     seed_of_run,
 )
 from tests.support.fault_control import Fault
-from tests.support.mounts import Mounted, mounted
+from tests.support.mounts import kill, mounted
 from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
@@ -94,13 +92,6 @@ def held_in(swift: FaultySwift) -> set[str]:
     """Return the containers of which a request is held."""
     held = (request.path.split("/")[3] for request in swift.control.journal() if request.held)
     return {container.removesuffix("_segments") for container in held}
-
-
-def kill(running: Mounted) -> None:
-    """Kill a mount; who waits for it is told."""
-    running.process.send_signal(signal.SIGKILL)
-    running.process.wait()
-    subprocess.run(["fusermount3", "-uz", str(running.path)], check=True)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -12,13 +12,12 @@ import errno
 import itertools
 import os
 import random
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.commands import done_by
 from tests.support.commits import (
     GLANCE,
     SLO,
@@ -127,11 +126,7 @@ def told_wrong(attempt: Attempt, kind: str) -> bool:
 
 def swiftimgfs(*arguments: str, environ: Mapping[str, str]) -> list[str]:
     """Run a command; return what it says when it fails."""
-    command = [sys.executable, "-m", "swiftimgfs", *arguments]
-    everything = {**os.environ, **environ}
-    done = subprocess.run(
-        command, env=everything, check=False, capture_output=True, text=True, timeout=180
-    )
+    done = done_by(*arguments, environ=environ, status=None, seconds=180)
     return [f"{arguments}: {done.stdout}{done.stderr}"] if done.returncode else []
 
 

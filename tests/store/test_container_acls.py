@@ -15,8 +15,7 @@ from swiftimgfs.model import xattrs
 from swiftimgfs.model.inodes import Inode, Kind
 from swiftimgfs.model.paths import StorePath
 from swiftimgfs.store.acls import PUBLIC, AclHeader, Acls, set_acls
-from swiftimgfs.store.auth import FixedIdentity, LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.auth import FixedIdentity
 from swiftimgfs.store.container_acls import (
     PROBE,
     change_acls,
@@ -28,57 +27,20 @@ from swiftimgfs.store.container_acls import (
     writers_of,
 )
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.store.segment_containers import segment_container_of
-from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
+from tests.support.pools import pool_of
 
-TRANSPORT = TransportOptions(timeout=5)
 READ, WRITE = AclHeader.READ, AclHeader.WRITE
 SEGMENTS_OF_OURS = {"X-Container-Meta-Swiftimgfs": "segments"}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with faulty_swift(
-        tmp_path_factory.mktemp("swift"), constraints={"container_listing_limit": 5}
-    ) as faulty:
-        yield faulty
-
-
-@pytest.fixture
-def faulty(server):
-    yield server
-    server.reset()
-
-
-@pytest.fixture
-def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        connection.put_container("c")
-        faulty.control.clear()
-        yield connection
-
-
 @contextlib.asynccontextmanager
 async def store_of(identity):
-    pool = ConnectionPool(
-        identity, size=8, transport=TRANSPORT, retry=RetryPolicy(tries=2, timeout=5)
-    )
-    async with contextlib.aclosing(pool):
+    async with contextlib.aclosing(pool_of(identity)) as pool:
         store = ImageStore(pool)
         await store.connect()
         yield store
-
-
-@pytest.fixture
-async def store(faulty, client):
-    """The owner's."""
-    swift = faulty.swift
-    identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, TRANSPORT)
-    async with store_of(identity) as made:
-        faulty.control.clear()
-        yield made
 
 
 @pytest.fixture
@@ -211,13 +173,8 @@ async def test_who_may_not_even_ask_is_denied(faulty, client):
     swift = faulty.swift
     with contextlib.closing(faulty.connect(user="demo:reader", key="reader")) as reader:
         token = reader.get_auth()[1]
-    pool = ConnectionPool(
-        FixedIdentity(swift.storage_url, token),
-        size=1,
-        transport=TRANSPORT,
-        retry=RetryPolicy(tries=1, timeout=5),
-    )
-    async with contextlib.aclosing(pool):
+    identity = FixedIdentity(swift.storage_url, token)
+    async with contextlib.aclosing(pool_of(identity, tries=1)) as pool:
         with pytest.raises(errors.AccessDeniedError):
             await change_acls(ImageStore(pool), "c", {READ: "x:*"})
 

@@ -14,18 +14,18 @@ import pytest
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.store.auth import Access, FixedIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.request import Payload, Request, RetryPolicy
+from swiftimgfs.store.auth import Access, FixedIdentity
+from swiftimgfs.store.request import Payload, Request
+from tests.support.pools import pool_of
 from tests.support.stored import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from swiftimgfs.store.connection import ConnectionPool
     from tests.support.embedded_swift import FaultySwift
 
-TRANSPORT = TransportOptions(timeout=5)
-RETRY = RetryPolicy(tries=1, timeout=0.2)
+TIMEOUT = 0.2
 
 
 class Pausing:
@@ -90,7 +90,7 @@ async def test_nothing_is_sent_when_the_token_came_too_late(
     swift: FaultySwift, container: str
 ) -> None:
     identity = SlowToKnow(identity_of(swift))
-    pool = ConnectionPool(identity, size=1, transport=TRANSPORT, retry=RETRY)
+    pool = pool_of(identity, size=1, tries=1, timeout=TIMEOUT)
     swift.control.clear()
 
     await give_up(pool, Request("PUT", container, "late", body=b"manifest"), identity)
@@ -102,7 +102,7 @@ async def test_nothing_is_sent_when_the_token_came_too_late(
 async def test_the_rest_of_a_body_is_not_sent(swift: FaultySwift, container: str) -> None:
     buffers = SlowToCome()
     body = Payload(buffers, size=len(b"first second"))
-    pool = ConnectionPool(identity_of(swift), size=1, transport=TRANSPORT, retry=RETRY)
+    pool = pool_of(identity_of(swift), size=1, tries=1, timeout=TIMEOUT)
 
     async with contextlib.aclosing(pool):
         await give_up(pool, Request("PUT", container, "late", body=body), buffers)
@@ -116,7 +116,7 @@ class Buffers(list[bytes]):
 
 
 async def test_an_idle_connection_keeps_no_bytes(swift: FaultySwift, container: str) -> None:
-    pool = ConnectionPool(identity_of(swift), size=1, transport=TRANSPORT, retry=RetryPolicy())
+    pool = pool_of(identity_of(swift), size=1)
     buffers = Buffers([b"first ", b"second"])
     kept = weakref.ref(buffers)
 

@@ -16,64 +16,17 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Inline, Layout, Stored, Zeros
 from swiftimgfs.reading.block_cache import key_of
 from swiftimgfs.reading.chunks import fetch_whole
-from swiftimgfs.store.auth import FixedIdentity, LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
+from swiftimgfs.store.auth import FixedIdentity, TransportOptions
 from swiftimgfs.store.image_store import ImageStore, through_manifest
 from swiftimgfs.store.large_objects import Segment, format_dlo_header
 from swiftimgfs.store.metadata import changes_of
 from swiftimgfs.store.records import Manifest
-from swiftimgfs.store.request import Payload, Request, RetryPolicy
-from tests.support.embedded_swift import faulty_swift
+from swiftimgfs.store.request import Payload, Request
 from tests.support.fault_control import Fault
+from tests.support.pools import owner_of, pool_of
 
 BODY = bytes(range(256)) * 256  # 64 KiB
 TRANSPORT = TransportOptions(timeout=5)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with faulty_swift(
-        tmp_path_factory.mktemp("swift"), constraints={"container_listing_limit": 5}
-    ) as faulty:
-        yield faulty
-
-
-@pytest.fixture
-def faulty(server):
-    yield server
-    server.reset()
-
-
-@pytest.fixture
-def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        connection.put_container("c")
-        connection.put_container("segs")
-        faulty.control.clear()
-        yield connection
-
-
-def pool_of(swift, *, key=None, auth_url=None, tries=3, size=4):
-    identity = LegacyIdentity(
-        auth_url or swift.auth_url, swift.user, swift.key if key is None else key, TRANSPORT
-    )
-    retry = RetryPolicy(tries=tries, timeout=5)
-    return ConnectionPool(identity, size=size, transport=TRANSPORT, retry=retry)
-
-
-@pytest.fixture
-async def pool(faulty):
-    async with contextlib.aclosing(pool_of(faulty.swift)) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(faulty, pool, client):
-    """A store that knows its cluster's limits and has a token."""
-    connected = ImageStore(pool)
-    await connected.connect()
-    faulty.control.clear()
-    return connected
 
 
 def md5(data: bytes) -> str:
@@ -162,7 +115,7 @@ async def test_connecting_tells_usage_and_learns_the_clusters_limits(pool, clien
 
 
 async def test_a_wrong_key_is_refused(faulty):
-    pool = pool_of(faulty.swift, key="wrong")
+    pool = pool_of(owner_of(faulty.swift, key="wrong"))
 
     async with contextlib.aclosing(pool):
         with pytest.raises(errors.AccessDeniedError):
@@ -171,7 +124,7 @@ async def test_a_wrong_key_is_refused(faulty):
 
 @pytest.mark.parametrize("address", ["http://swift.invalid/auth/v1.0", "http://127.0.0.1:9/x"])
 async def test_where_nothing_answers_the_store_is_unavailable(faulty, address):
-    pool = pool_of(faulty.swift, auth_url=address, tries=1)
+    pool = pool_of(owner_of(faulty.swift, auth_url=address), tries=1)
 
     async with contextlib.aclosing(pool):
         with pytest.raises(errors.StoreUnavailableError):
@@ -179,11 +132,8 @@ async def test_where_nothing_answers_the_store_is_unavailable(faulty, address):
 
 
 async def test_a_reader_may_not_write(faulty, store):
-    swift = faulty.swift
-    identity = LegacyIdentity(swift.auth_url, "demo:reader", "reader", TRANSPORT)
-    retry = RetryPolicy(tries=3, timeout=5)
-    pool = ConnectionPool(identity, size=1, transport=TRANSPORT, retry=retry)
-    async with contextlib.aclosing(pool):
+    reader = owner_of(faulty.swift, user="demo:reader", key="reader")
+    async with contextlib.aclosing(pool_of(reader)) as pool:
         with pytest.raises(errors.AccessDeniedError):
             await ImageStore(pool).put_object("c", "o", b"", {})
 
@@ -842,9 +792,7 @@ async def test_a_slow_range_that_goes_on_is_not_cut_and_told_as_it_comes():
         thread = threading.Thread(target=drip, args=(server, 6))
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1/AUTH_a"
-        retry = RetryPolicy(tries=1, timeout=5)
-        identity = FixedIdentity(url, "token")
-        pool = ConnectionPool(identity, size=1, transport=TRANSPORT, retry=retry)
+        pool = pool_of(FixedIdentity(url, "token"), size=1, tries=1)
         buffer = Buffer(60)
         progress = []
         buffer.after = (0, lambda: progress.append(buffer.filled))

@@ -10,12 +10,11 @@ from typing import Self
 import pytest
 
 from swiftimgfs import errors
-from swiftimgfs.store.auth import Access, FixedIdentity, LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.request import Request, RetryPolicy
+from swiftimgfs.store.auth import Access, FixedIdentity, LegacyIdentity
+from swiftimgfs.store.request import Request
+from tests.support.pools import TRANSPORT, pool_of
 
-TRANSPORT = TransportOptions(timeout=5)
-RETRY = RetryPolicy(tries=2, timeout=5)
+TRIES = 2
 
 
 class Server:
@@ -92,15 +91,11 @@ class Untouched:
         raise AssertionError
 
 
-def pool_of(identity):
-    return ConnectionPool(identity, size=2, transport=TRANSPORT, retry=RETRY)
-
-
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 async def test_a_redirection_is_refused_and_not_followed(status, method):
     with Server() as other, Server(status, {"Location": other.url("AUTH_a")}) as swift:
-        pool = pool_of(FixedIdentity(swift.url("AUTH_a"), "token"))
+        pool = pool_of(FixedIdentity(swift.url("AUTH_a"), "token"), tries=TRIES)
         async with contextlib.aclosing(pool):
             with pytest.raises(errors.StoreRefusedError, match=str(status)):
                 await pool.request(Request(method, "c", "o"))
@@ -111,7 +106,7 @@ async def test_a_redirection_is_refused_and_not_followed(status, method):
 
 async def test_a_redirected_body_is_refused():
     with Server() as other, Server(302, {"Location": other.url("AUTH_a")}) as swift:
-        pool = pool_of(FixedIdentity(swift.url("AUTH_a"), "token"))
+        pool = pool_of(FixedIdentity(swift.url("AUTH_a"), "token"), tries=TRIES)
         async with contextlib.aclosing(pool):
             with pytest.raises(errors.StoreRefusedError):
                 await pool.fetch(Request("GET", "c", "o"), "bytes 0-9/", Untouched(), 5)
@@ -128,7 +123,7 @@ async def test_after_a_move_old_connections_carry_no_new_token_to_ranges():
         first = Access(old.url("AUTH_a"), {"X-Auth-Token": "old"})
         second = Access(new.url("AUTH_b"), {"X-Auth-Token": "new"})
         identity = Moving(first, second)
-        pool = pool_of(identity)
+        pool = pool_of(identity, tries=TRIES)
         async with contextlib.aclosing(pool):
             await pool.fetch(Request("GET", "c", "o"), "bytes 0-9/", Untouched(), 5)
             identity.invalidate(first)
@@ -153,7 +148,7 @@ async def test_after_a_move_old_connections_carry_no_new_token():
         first = Access(old.url("AUTH_a"), {"X-Auth-Token": "old"})
         second = Access(new.url("AUTH_b"), {"X-Auth-Token": "new"})
         identity = Moving(first, second)
-        pool = pool_of(identity)
+        pool = pool_of(identity, tries=TRIES)
         async with contextlib.aclosing(pool):
             await pool.request(Request("HEAD", "c"))
             identity.invalidate(first)
@@ -186,4 +181,4 @@ async def test_a_token_that_ended_on_the_way_is_renewed_as_often_as_there_are_tr
             with pytest.raises(errors.AccessDeniedError):
                 await pool.request(Request("HEAD", "c"))
 
-    assert 2 <= len(swift.shown) <= RETRY.tries + 1
+    assert 2 <= len(swift.shown) <= TRIES + 1

@@ -31,6 +31,15 @@ class FaultySwift:
         who = {"user": self.swift.user, "key": self.swift.key, "retries": 0}
         return swiftclient.Connection(self.swift.auth_url, **(who | options))
 
+    @contextlib.contextmanager
+    def client(self, *containers: str) -> Iterator[swiftclient.Connection]:
+        """Lend a client with a token, and have containers; the journal begins after that."""
+        with contextlib.closing(self.connect()) as connection:
+            for container in containers:
+                connection.put_container(container)
+            self.control.clear()
+            yield connection
+
     def reset(self) -> None:
         """Forget faults and journal, and delete all the first user has."""
         self.control.clear()

@@ -52,6 +52,13 @@ def mounted(
         subprocess.run(unmount, check=False, stderr=subprocess.DEVNULL)
 
 
+def kill(running: Mounted) -> None:
+    """Kill a mount, at whatever it is, and free its place: who waits for it is told."""
+    running.process.kill()
+    running.process.wait()
+    subprocess.run(["fusermount3", "-uz", str(running.path)], check=True)
+
+
 def run(*arguments: object, status: int = 0) -> str:
     """Run a tool; return what it prints, and insist on its exit status."""
     return _finished(*arguments, status=status).stdout

@@ -12,14 +12,12 @@ from swiftimgfs.reading.block_cache import BlockCache
 from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.reading.verifier import Verifier
-from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.image_store import ImageStore
-from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.embedded_swift import faulty_swift
+from tests.support.pools import owner_of, pool_of
 from tests.support.writers import OPTIONS
 
 if TYPE_CHECKING:
@@ -34,27 +32,15 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def faulty(server):
-    yield server
-    server.reset()
-
-
-@pytest.fixture
 def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        connection.put_container("c")
-        faulty.control.clear()
+    with faulty.client("c") as connection:
         yield connection
 
 
 @pytest.fixture
 async def pool(faulty):
-    swift, transport = faulty.swift, TransportOptions(timeout=5)
-    identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, transport)
-    retry = RetryPolicy(tries=3, timeout=5)
-    pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
-    async with contextlib.aclosing(pool):
-        yield pool
+    async with contextlib.aclosing(pool_of(owner_of(faulty.swift))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from dataclasses import replace
 
@@ -13,17 +12,13 @@ import trio.testing
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.store import request
-from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
 from swiftimgfs.store.records import Manifest
-from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing import glance_format
-from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.options import LargeObject, WriteOptions
-from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.fault_control import Fault
+from tests.support.writers import write_all
 
 SEGMENT = 4096
 BODY = bytes(range(1, 251)) * 100  # 25,000 bytes: six segments and a bit
@@ -38,21 +33,15 @@ OPTIONS = WriteOptions(
 
 
 @pytest.fixture
-def client(swift, container):
-    with contextlib.closing(swift.connect()) as connection:
-        connection.get_container(container)
-        swift.control.clear()
-        yield connection
+def faulty(swift):
+    """The Swift of all tests: each here has a container of its own."""
+    return swift
 
 
 @pytest.fixture
-async def pool(swift):
-    server, transport = swift.swift, TransportOptions(timeout=5)
-    identity = LegacyIdentity(server.auth_url, server.user, server.key, transport)
-    retry = RetryPolicy(tries=3, timeout=5)
-    pool = ConnectionPool(identity, size=4, transport=transport, retry=retry)
-    async with contextlib.aclosing(pool):
-        yield pool
+def client(faulty, container):
+    with faulty.client(container) as connection:
+        yield connection
 
 
 class World:
@@ -89,12 +78,11 @@ def world(swift, client, store, container):
 
 
 @pytest.fixture
-def open_writer(world, nursery, fetcher, tmp_path):
+def open_writer(world, parts, fetcher):
     def start(*, base=None, is_edit=False, name=None, options=OPTIONS):
-        budget = DirtyBudget(options.memory_limit, options.spool_size)
-        parts = WriteParts(world.store, nursery, budget, tmp_path / "spool", options)
         place = world.container, name or world.image_id
-        return ImageWriter(parts, *place, ImageReader(fetcher), base=base, is_edit=is_edit)
+        reader = ImageReader(fetcher)
+        return ImageWriter(parts(options), *place, reader, base=base, is_edit=is_edit)
 
     return start
 
@@ -108,11 +96,6 @@ def edit(open_writer, world):
         return open_writer(base=await world.store.resolve(info), is_edit=True)
 
     return start
-
-
-async def write_all(writer, data, step=1500):
-    for offset in range(0, len(data), step):
-        await writer.write(offset, data[offset : offset + step])
 
 
 def segments_of(image_id, count):

@@ -14,9 +14,6 @@ import pytest
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.store.auth import LegacyIdentity, TransportOptions
-from swiftimgfs.store.connection import ConnectionPool
-from swiftimgfs.store.request import RetryPolicy
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.claims import Claims, Named, read_claims
 from swiftimgfs.writing.deletion import delete_objects
@@ -30,6 +27,7 @@ from swiftimgfs.writing.upload_record import State
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.journals import compute, die, session_in, uploads_in
+from tests.support.pools import owner_of, pool_of
 
 if TYPE_CHECKING:
     from swiftimgfs.reading.fetcher import Fetcher
@@ -47,22 +45,14 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def client(faulty):
-    with contextlib.closing(faulty.connect()) as connection:
-        for name in ("c", "s"):
-            connection.put_container(name)
-        faulty.control.clear()
+    with faulty.client("c", "s") as connection:
         yield connection
 
 
 @pytest.fixture
 async def pool(faulty):
-    swift, transport = faulty.swift, TransportOptions(timeout=5)
-    identity = LegacyIdentity(swift.auth_url, swift.user, swift.key, transport)
-    retry = RetryPolicy(tries=1, timeout=5)
-    async with contextlib.aclosing(
-        ConnectionPool(identity, size=4, transport=transport, retry=retry)
-    ) as pool:
-        yield pool
+    async with contextlib.aclosing(pool_of(owner_of(faulty.swift), tries=1)) as made:
+        yield made
 
 
 @pytest.fixture
