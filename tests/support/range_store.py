@@ -1,7 +1,7 @@
 """Objects in memory behind the reader's side of a store, whose GETs go as a test wants them.
 
 Time is trio's: a GET takes `latency` and then as long as `rate` says, on a mock clock.
-That the real store does the same is what tests/store/test_image_store.py and
+That the real store does the same is what tests/store/test_failures.py and
 tests/mount/test_read_faults.py are for.
 """
 
