@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.hosts import Host
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,3 +26,9 @@ def other(swift: FaultySwift, client: Any) -> str:
     name = f"o{uuid.uuid4().hex[:12]}"
     client.put_container(name)
     return name
+
+
+@pytest.fixture
+def host(swift: FaultySwift, tmp_path: Path) -> Host:
+    """Have mounts one after another, which find what those before them left."""
+    return Host(swift, tmp_path)
