@@ -28,7 +28,7 @@ CAN_MOUNT = os.path.exists("/dev/fuse") and shutil.which("fusermount3") is not N
 
 
 # Folders whose files mostly take seconds; many of the others take minutes on a busy machine.
-SHORT = ("disk_cache", "reading", "unit")
+SHORT = ("config", "disk_cache", "reading", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
