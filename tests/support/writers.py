@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
+from swiftimgfs import errors
 from swiftimgfs.writing.options import WriteOptions
 
 SEGMENT = 4096
 BODY = bytes(range(1, 256)) * 100  # 25,500 bytes: six segments and a bit
+RANDOM = random.Random(7).randbytes(6 * SEGMENT)
 OPTIONS = WriteOptions(
     segment_size=SEGMENT,
     large_object_size=SEGMENT,
@@ -39,3 +43,20 @@ def parts_of(image) -> list[str]:
 async def settled(writer):
     """Return when no upload of the writer is on its way."""
     await writer._uploads.settled()
+
+
+def patched(data: bytes, offset: int, new: bytes) -> bytes:
+    return data[:offset] + new + data[offset + len(new) :]
+
+
+async def read_all(writer, content) -> bytes:
+    """Read as the model does: again when bytes have moved under the read."""
+    while True:
+        changes = writer.changes
+        try:
+            read: bytes = await content(writer.layout())
+        except errors.ImageChangedError:
+            assert writer.changes != changes
+            continue
+        if writer.changes == changes:
+            return read

@@ -18,7 +18,7 @@ from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.embedded_swift import faulty_swift
 from tests.support.pools import owner_of, pool_of
-from tests.support.writers import OPTIONS
+from tests.support.writers import OPTIONS, RANDOM, write_all
 
 if TYPE_CHECKING:
     from swiftimgfs.layout import Layout
@@ -89,3 +89,13 @@ def content(fetcher):
         return bytes(await ImageReader(fetcher).read(layout, 0, layout.size))
 
     return read
+
+
+@pytest.fixture
+async def base(open_writer):
+    """Return an image of six segments that is in Swift."""
+    writer = open_writer()
+    await write_all(writer, RANDOM)
+    committed = await writer.commit()
+    await writer.close()
+    return committed.image

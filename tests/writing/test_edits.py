@@ -1,4 +1,4 @@
-"""Images changed in place, by the writer: what goes up, what stays, and what is left over."""
+"""Images that are edited: what a commit uploads, and what it never makes up or loses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from swiftimgfs.writing.hooks import Journal, JournalEntry
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.fault_control import Fault
 from tests.support.writers import (
-    OPTIONS,
+    RANDOM,
     SEGMENT,
     names,
     parts_of,
+    patched,
+    read_all,
     settled,
     stored,
     write_all,
@@ -28,35 +30,6 @@ from tests.support.writers import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-RANDOM = random.Random(7).randbytes(6 * SEGMENT)
-
-
-@pytest.fixture
-async def base(open_writer):
-    """Return an image of six segments that is in Swift."""
-    writer = open_writer()
-    await write_all(writer, RANDOM)
-    committed = await writer.commit()
-    await writer.close()
-    return committed.image
-
-
-def patched(data: bytes, offset: int, new: bytes) -> bytes:
-    return data[:offset] + new + data[offset + len(new) :]
-
-
-async def read_all(writer, content) -> bytes:
-    """Read as the model does: again when bytes have moved under the read."""
-    while True:
-        changes = writer.changes
-        try:
-            read: bytes = await content(writer.layout())
-        except errors.ImageChangedError:
-            assert writer.changes != changes
-            continue
-        if writer.changes == changes:
-            return read
 
 
 # ── what a commit uploads ──────────────────────────────────────────────────────────────
@@ -169,171 +142,6 @@ async def test_any_history_of_writes_is_stored_as_it_was_written(
     await writer.close()
     assert stored(client) == bytes(plain)
     assert set(names(client)) - left == set(parts_of(image))
-
-
-# ── zeros and manifests ────────────────────────────────────────────────────────────────
-
-
-async def test_a_hole_is_named_by_rows_of_one_object_and_known_as_zeros_again(
-    open_writer, client, store
-):
-    writer = open_writer()
-    await writer.write(0, RANDOM[:SEGMENT])
-    await writer.truncate(5_000_000)
-
-    committed = await writer.commit()
-
-    assert stored(client) == RANDOM[:SEGMENT] + bytes(5_000_000 - SEGMENT)
-    assert len(names(client)) == 2
-    again = await store.resolve(await store.head_image("c", "image"))
-    assert [e.size for e in again.layout.extents] == [SEGMENT, 5_000_000 - SEGMENT]
-    assert set(again.parts) == set(committed.image.parts)
-    assert again.info.metadata["allocated"] == str(SEGMENT)
-
-
-async def test_more_rows_than_a_manifest_names_are_nested(open_writer, client, store, content):
-    data = random.Random(3).randbytes(10 * SEGMENT)
-    writer = open_writer()
-    await write_all(writer, data)
-    base = (await writer.commit()).image
-    store.limits = replace(store.limits, manifest_segments=4)
-
-    editor = open_writer(base=base, is_edit=True)
-    await editor.write(5, b"edit")
-    committed = await editor.commit()
-
-    expected = patched(data, 5, b"edit")
-    assert stored(client) == expected
-    again = await store.resolve(await store.head_image("c", "image"))
-    assert await content(again.layout) == expected
-    assert set(again.parts) == set(committed.image.parts)
-    last = open_writer(base=again, is_edit=True)
-    await last.write(9 * SEGMENT, b"last")
-    replaced = (await last.commit()).replaced
-    assert stored(client) == patched(expected, 9 * SEGMENT, b"last")
-    assert len([name for _, name in replaced if "rows-" in name]) == 3
-
-
-async def test_of_more_holes_than_a_manifest_names_none_is_stored(open_writer, client, store):
-    store.limits = replace(store.limits, manifest_segments=10)
-    segment = 4 << 20
-    options = replace(OPTIONS, segment_size=segment, spool_size=1 << 30)
-    expected = bytearray(16 * segment)
-    writer = open_writer(options=options)
-    await writer.truncate(len(expected))
-
-    for start in range(segment // 2, len(expected), segment):
-        expected[start : start + 100] = RANDOM[:100]
-        await writer.write(start, RANDOM[:100])
-    await writer.commit()
-
-    assert stored(client) == bytes(expected)
-    rows = client.get_container("c_segments", full_listing=True)[1]
-    manifests = [row for row in rows if "rows-" in row["name"]]
-    assert manifests
-    assert sum(row["bytes"] for row in rows if row not in manifests) <= len(expected) // 3
-
-
-async def test_a_long_manifest_is_answered_by_heartbeats(open_writer, client, faulty):
-    options = replace(OPTIONS, segment_size=100, large_object_size=100)
-    writer = open_writer(options=options)
-    await writer.write(0, RANDOM[:12_000])
-
-    await writer.commit()
-
-    assert stored(client) == RANDOM[:12_000]
-    puts = [r for r in faulty.control.journal() if "multipart-manifest=put" in r.target]
-    assert ["heartbeat=on" in r.target for r in puts] == [True]
-
-
-async def test_what_a_heartbeat_says_at_last_is_the_answer(open_writer, client):
-    options = replace(OPTIONS, segment_size=100, large_object_size=100)
-    writer = open_writer(options=options)
-    await writer.write(0, RANDOM[:12_000])
-    await settled(writer)
-    client.delete_object("c_segments", names(client)[0])
-
-    with pytest.raises(errors.ImageChangedError, match=r"a segment that it names is gone.*400"):
-        await writer.commit()
-
-
-# ── memory, spool ──────────────────────────────────────────────────────────────────────
-
-
-async def test_random_writes_wait_on_the_disk_and_not_in_memory(open_writer, client, tmp_path):
-    writer = open_writer(options=replace(OPTIONS, spool_size=1 << 20))
-    await writer.truncate(len(RANDOM))
-    order = list(range(0, len(RANDOM), 256))
-    random.Random(1).shuffle(order)
-
-    for offset in order:
-        await writer.write(offset, RANDOM[offset : offset + 256])
-    (file,) = (tmp_path / "spool").iterdir()
-    spooled = file.stat().st_blocks * 512
-    await writer.commit()
-    after = file.stat().st_blocks * 512
-    await writer.close()
-
-    assert spooled >= len(RANDOM) - 2 * SEGMENT
-    assert after == 0
-    assert list((tmp_path / "spool").iterdir()) == []
-    assert stored(client) == RANDOM
-
-
-async def test_a_spool_that_is_full_of_partly_written_segments_is_emptied_by_completing_them(
-    open_writer, client, base
-):
-    writer = open_writer(base=base, is_edit=True, options=replace(OPTIONS, spool_size=1000))
-    expected = RANDOM
-
-    with trio.fail_after(30):
-        for number in range(40):
-            offset = (number * 7919) % (len(RANDOM) - 300)
-            await writer.write(offset, b"w" * 300)
-            expected = patched(expected, offset, b"w" * 300)
-        await writer.commit()
-
-    assert stored(client) == expected
-
-
-async def test_two_writers_of_one_budget_both_come_to_their_end(parts, fetcher, client, store):
-    shared = parts(replace(OPTIONS, spool_size=2 * SEGMENT, memory_limit=SEGMENT))
-    writers = [ImageWriter(shared, "c", name, ImageReader(fetcher), base=None) for name in "ab"]
-
-    async def write(writer):
-        order = list(range(0, len(RANDOM), 512))
-        random.Random(writer.name).shuffle(order)
-        for offset in order:
-            await writer.write(offset, RANDOM[offset : offset + 512])
-        await writer.commit()
-
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            for writer in writers:
-                nursery.start_soon(write, writer)
-
-    for name in "ab":
-        assert client.get_object("c", name)[1] == RANDOM
-
-
-async def test_a_full_disk_is_told_at_the_write(open_writer, client, monkeypatch):
-    writer = open_writer()
-    await writer.write(SEGMENT, b"in order")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.pwrite", full)
-    with pytest.raises(errors.HostFullError):
-        await writer.write(0, b"not in order")
-    with pytest.raises(errors.HostFullError):
-        await writer.commit()
-    monkeypatch.undo()
-    await writer.truncate(0)
-    await writer.write(0, b"anew")
-    await writer.commit()
-
-    assert stored(client) == b"anew"
 
 
 # ── failures ───────────────────────────────────────────────────────────────────────────
