@@ -13,13 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from swiftimgfs.reading import block_files, disk_cache
 from swiftimgfs.reading.block_files import cost_of, name_of

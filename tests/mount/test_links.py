@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.mount.test_writing import names_in, stored
 from tests.support.attributes import settle
 from tests.support.mounts import Mounted, mounted, run
+from tests.support.stored import content, names_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def test_symlinks_that_others_made_are_links(
         assert not (directory / name).exists()
         (directory / name).unlink()
     (directory / "d" / "far").write_bytes(b"written through the link")
-    assert stored(swift, other, "a/b") == b"written through the link"
+    assert content(swift, other, "a/b") == b"written through the link"
     assert names_in(swift, container) == ["d/far"]
 
 

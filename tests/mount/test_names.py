@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from swiftimgfs.mount_process import start_mount
-from tests.mount.test_writing import names_in, stored
 from tests.support.attributes import settle
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run, run_all
+from tests.support.stored import content, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,7 @@ def test_rename_moves_no_segment(
 
     (mount.path / container / "old").rename(mount.path / container / "new")
 
-    assert stored(swift, container, "new") == b"r" * size
+    assert content(swift, container, "new") == b"r" * size
     assert names_in(swift, container) == ["new"]
     assert os.listdir(mount.path / container) == ["new"]
     if segments:
@@ -168,7 +168,7 @@ def test_rename_over_an_image_replaces_it_and_its_segments(
 
     (mount.path / container / "old").replace(mount.path / container / "new")
 
-    assert stored(swift, container, "new") == b"1" * 400_000
+    assert content(swift, container, "new") == b"1" * 400_000
     assert len(names_in(swift, f"{container}_segments")) == 7
 
 
@@ -192,7 +192,7 @@ def test_an_image_renamed_while_it_is_written_has_the_new_name(
         file.write(b"y" * 100)
 
     assert names_in(swift, container) == ["new"]
-    assert stored(swift, container, "new") == b"x" * 100 + b"y" * 100
+    assert content(swift, container, "new") == b"x" * 100 + b"y" * 100
 
 
 @pytest.mark.parametrize("size", [10, 400_000])
@@ -258,7 +258,7 @@ def test_unicode_and_odd_characters_survive(
 
     assert sorted(os.listdir(mount.path / container)) == sorted(names)
     for name in names:
-        assert stored(swift, container, name) == name.encode() * 50_000
+        assert content(swift, container, name) == name.encode() * 50_000
         (mount.path / container / name).rename(mount.path / container / f"{name}2")
         (mount.path / container / f"{name}2").unlink()
     assert names_in(swift, f"{container}_segments") == []

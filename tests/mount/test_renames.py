@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import threading
 import time
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.mount.test_writing import names_in, stored
 from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
+from tests.support.kinds import PIECE, make_image
 from tests.support.mounts import Mounted, mounted, run, run_all
+from tests.support.stored import content, names_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,17 +27,6 @@ pytestmark = pytest.mark.mount
 
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 AT_FDCWD = -100
-PIECE = b"0123456789" * 1000
-
-
-def put_slo(client: Any, container: str, name: str, rows: list[dict[str, Any]]) -> None:
-    client.put_object(
-        container,
-        name,
-        json.dumps(rows),
-        query_string="multipart-manifest=put",
-        content_type="image/x",
-    )
 
 
 def renameat2(old: Path, new: Path, flags: int) -> int:
@@ -52,41 +41,6 @@ def errno_of_rename(old: Path, new: Path) -> int:
     with pytest.raises(OSError) as caught:
         old.rename(new)
     return caught.value.errno or 0
-
-
-def make_image(client: Any, container: str, kind: str) -> bytes:
-    """Store an image `old` of a kind; return its bytes."""
-    segments = f"{container}_elsewhere"
-    client.put_container(segments)
-    etag = client.put_object(segments, "s1", PIECE)
-    client.put_object(segments, "s2", PIECE)
-    whole = {"path": f"/{segments}/s1", "etag": etag, "size_bytes": len(PIECE)}
-    match kind:
-        case "plain":
-            client.put_object(container, "old", PIECE, content_type="image/x")
-            return PIECE
-        case "slo":
-            put_slo(client, container, "old", [whole, whole])
-            return PIECE * 2
-        case "ranges":
-            put_slo(client, container, "old", [{**whole, "range": "10-29"}, whole])
-            return PIECE[10:30] + PIECE
-        case "nested":
-            put_slo(client, segments, "inner", [whole, whole])
-            put_slo(client, container, "old", [{"path": f"/{segments}/inner"}, whole])
-            return PIECE * 3
-        case "data":
-            put_slo(client, container, "old", [{"data": "Zm9v"}, whole])
-            return b"foo" + PIECE
-        case _:
-            client.put_object(
-                container,
-                "old",
-                b"",
-                content_type="image/x",
-                headers={"X-Object-Manifest": f"{segments}/s"},
-            )
-            return PIECE * 2
 
 
 @pytest.mark.parametrize("kind", ["plain", "slo", "ranges", "nested", "data", "dlo"])
@@ -122,7 +76,7 @@ def test_an_image_of_any_kind_is_moved_to_another_container_with_all_it_carries(
     assert after["x-delete-at"] == delete_at
     assert after["content-disposition"] == "attachment"
     assert after.get("x-object-manifest") == before.get("x-object-manifest")
-    assert stored(swift, other, "new") == expected
+    assert content(swift, other, "new") == expected
     run("rm", target)
     assert not kind.startswith("dlo") or names_in(swift, f"{container}_elsewhere") == []
 
@@ -168,7 +122,7 @@ def test_a_rename_that_fails_half_way_leaves_both_names_and_is_finished_by_anoth
     assert (directory / "old").read_bytes() == (directory / "new").read_bytes() == expected
     run("mv", directory / "old", directory / "new")
     assert names_in(swift, container) == ["new"]
-    assert stored(swift, container, "new") == expected
+    assert content(swift, container, "new") == expected
 
 
 def test_who_has_an_image_open_notices_nothing_of_a_rename_that_failed(
@@ -199,7 +153,7 @@ def test_what_another_host_stores_meanwhile_is_what_is_renamed(
     renaming.join()
 
     assert names_in(swift, container) == ["new"]
-    assert stored(swift, container, "new") == b"second"
+    assert content(swift, container, "new") == b"second"
 
 
 def test_flags_of_rename(directory: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.mount.test_renames import make_image
 from tests.support.embedded_swift import FaultySwift, faulty_swift
+from tests.support.kinds import make_image
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:

@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.commits import (
-    Attempt,
-    changes_of,
-    drawn_format,
-    leftovers,
-    seed_of_run,
-)
+from tests.support.commits import Attempt, changes_of, drawn_format, leftovers, seed_of_run
 from tests.support.fault_control import Fault
 from tests.support.mounts import kill, mounted
 from tests.support.stored import wait_for

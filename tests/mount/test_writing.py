@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, run
+from tests.support.stored import content, names_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     from tests.support.embedded_swift import FaultySwift
 
 pytestmark = pytest.mark.mount
-
-
-def names_in(swift: FaultySwift, container: str) -> list[str]:
-    client = swift.connect()
-    try:
-        return [row["name"] for row in client.get_container(container)[1]]
-    finally:
-        client.close()
-
-
-def stored(swift: FaultySwift, container: str, name: str) -> object:
-    client = swift.connect()
-    try:
-        return client.get_object(container, name)[1]
-    finally:
-        client.close()
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 262_143])
@@ -47,7 +32,7 @@ def test_a_small_image_is_one_object(
 
     run("cp", local, mount.path / container / "x")
 
-    assert stored(swift, container, "x") == local.read_bytes()
+    assert content(swift, container, "x") == local.read_bytes()
     assert names_in(swift, container) == ["x"]
 
 
@@ -60,7 +45,7 @@ def test_a_larger_image_is_an_slo_whose_segments_are_hidden(
 
     run("cp", local, mount.path / container / "x")
 
-    assert stored(swift, container, "x") == local.read_bytes()
+    assert content(swift, container, "x") == local.read_bytes()
     file = mount.path / container / "x"
     assert file.read_bytes() == local.read_bytes()
     segments = json.loads(os.getxattr(file, "user.swift.segments"))
@@ -94,7 +79,7 @@ def test_overwriting_a_large_image_removes_the_segments_of_the_old_one(
     run("cp", local, file)
 
     after = names_in(swift, f"{container}_segments")
-    assert stored(swift, container, "x") == b"y" * 300_000
+    assert content(swift, container, "x") == b"y" * 300_000
     assert len(after) == 5
     assert not set(before) & set(after)
 
@@ -108,10 +93,10 @@ def test_until_close_everybody_sees_the_old_image(
     with path.open("wb") as file:
         file.write(b"n" * 1_000_000)
         file.flush()
-        during = stored(swift, container, "x")
+        during = content(swift, container, "x")
 
     assert during == b"old"
-    assert stored(swift, container, "x") == b"n" * 1_000_000
+    assert content(swift, container, "x") == b"n" * 1_000_000
 
 
 def test_shell_redirections_follow_each_other(
@@ -126,7 +111,7 @@ def test_shell_redirections_follow_each_other(
         run("bash", "-ec", script)
 
         assert path.read_text() == f"{number}\nb\n"
-    assert stored(swift, container, "x") == b"19\nb\n"
+    assert content(swift, container, "x") == b"19\nb\n"
 
 
 def test_emptying_an_image_is_stored(
@@ -138,7 +123,7 @@ def test_emptying_an_image_is_stored(
     subprocess.run(f": > {path}", shell=True, check=True)
     os.listdir(mount.path / container)
 
-    assert stored(swift, container, "x") == b""
+    assert content(swift, container, "x") == b""
 
 
 def test_an_error_of_the_upload_is_told_at_close_and_nothing_is_left(
@@ -187,7 +172,7 @@ def test_bytes_can_be_written_again_before_the_close(
     os.pwrite(fd, b"x", 3)
     os.close(fd)
 
-    assert stored(swift, container, "x") == b"012x456789"
+    assert content(swift, container, "x") == b"012x456789"
 
 
 def test_holes_of_a_sparse_copy_are_zeros(
@@ -201,7 +186,7 @@ def test_holes_of_a_sparse_copy_are_zeros(
 
     run("cp", "--sparse=always", local, mount.path / container / "sparse")
 
-    assert stored(swift, container, "sparse") == local.read_bytes()
+    assert content(swift, container, "sparse") == local.read_bytes()
 
 
 def test_what_is_written_can_be_read_before_it_is_stored(
@@ -248,7 +233,7 @@ def test_an_image_changed_by_another_host_meanwhile_is_not_overwritten(
         file.close()
 
     assert caught.value.errno == errno.ESTALE
-    assert stored(swift, container, "x") == b"theirs"
+    assert content(swift, container, "x") == b"theirs"
     client.close()
 
 
@@ -260,7 +245,7 @@ def test_a_lost_answer_to_the_manifest_loses_nothing(
 
     (mount.path / container / "x").write_bytes(data)
 
-    assert stored(swift, container, "x") == data
+    assert content(swift, container, "x") == data
 
 
 def test_a_token_that_is_refused_meanwhile_is_renewed(
@@ -270,7 +255,7 @@ def test_a_token_that_is_refused_meanwhile_is_renewed(
 
     (mount.path / container / "x").write_bytes(b"x" * 300_000)
 
-    assert stored(swift, container, "x") == b"x" * 300_000
+    assert content(swift, container, "x") == b"x" * 300_000
 
 
 def test_one_write_after_the_other_is_stored_however_fast(
@@ -281,7 +266,7 @@ def test_one_write_after_the_other_is_stored_however_fast(
     for number in range(30):
         path.write_bytes(f"{number}".encode())
 
-    assert stored(swift, container, "x") == b"29"
+    assert content(swift, container, "x") == b"29"
 
 
 def test_who_empties_an_image_that_is_being_written_empties_it_for_all(
@@ -294,7 +279,7 @@ def test_who_empties_an_image_that_is_being_written_empties_it_for_all(
         file.write(b"second")
 
     assert path.read_bytes() == bytes(5) + b"second"
-    assert stored(swift, container, "x") == bytes(5) + b"second"
+    assert content(swift, container, "x") == bytes(5) + b"second"
 
 
 @pytest.mark.parametrize("size", [9, 3_000_000])

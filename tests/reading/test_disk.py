@@ -16,13 +16,7 @@ from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE
 from swiftimgfs.reading.block_files import AS_THEY_CAME, VERIFIED, name_of
 from swiftimgfs.reading.disk_cache import DISK_BLOCK, DiskCache
 from tests.support.disk_reads import GIB, MIB, all_of, files_in, kept, read, read_block, settled
-from tests.support.range_store import (
-    FakeRangeStore,
-    Fault,
-    object_of,
-    parts_in,
-    reading_from,
-)
+from tests.support.range_store import FakeRangeStore, Fault, object_of, parts_in, reading_from
 from tests.support.verified import BLOCKS, LARGE, SMALL
 
 

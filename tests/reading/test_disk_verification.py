@@ -22,13 +22,7 @@ from tests.support.disk_reads import (
     read_block,
     settled,
 )
-from tests.support.range_store import (
-    FakeRangeStore,
-    Fault,
-    Get,
-    parts_in,
-    reading_from,
-)
+from tests.support.range_store import FakeRangeStore, Fault, Get, parts_in, reading_from
 from tests.support.verified import LARGE
 
 

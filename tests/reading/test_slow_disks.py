@@ -11,12 +11,7 @@ import trio.testing
 from swiftimgfs.reading import disk_reads
 from swiftimgfs.reading.disk_cache import DiskCache
 from tests.support.disk_reads import HUGE, MIB, files_in, read, read_block, settled
-from tests.support.range_store import (
-    FakeDiskThreads,
-    FakeRangeStore,
-    parts_in,
-    reading_from,
-)
+from tests.support.range_store import FakeDiskThreads, FakeRangeStore, parts_in, reading_from
 from tests.support.verified import LARGE, SMALL
 
 

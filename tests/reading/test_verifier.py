@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from swiftimgfs import errors
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, key_of
-from tests.support.range_store import (
-    FakeRangeStore,
-    Fault,
-    object_of,
-    reading_from,
-)
+from tests.support.range_store import FakeRangeStore, Fault, object_of, reading_from
 from tests.support.verified import (
     BLOCKS,
     LARGE,

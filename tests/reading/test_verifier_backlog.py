@@ -9,11 +9,7 @@ import trio.testing
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, key_of
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.reading.verifier import UNHASHED_SHARE
-from tests.support.range_store import (
-    FakeRangeStore,
-    object_of,
-    reading_from,
-)
+from tests.support.range_store import FakeRangeStore, object_of, reading_from
 from tests.support.verified import (
     READ,
     SMALL,

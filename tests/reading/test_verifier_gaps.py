@@ -14,13 +14,7 @@ from swiftimgfs import errors
 from swiftimgfs.reading import verifier
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, key_of
 from swiftimgfs.reading.reader import ImageReader
-from tests.support.range_store import (
-    FakeRangeStore,
-    FakeRetry,
-    Fault,
-    object_of,
-    reading_from,
-)
+from tests.support.range_store import FakeRangeStore, FakeRetry, Fault, object_of, reading_from
 from tests.support.verified import (
     BLOCKS,
     LARGE,

@@ -12,9 +12,7 @@ from swiftimgfs.reading import disk_cache
 from swiftimgfs.reading.block_cache import BLOCK_SIZE
 from swiftimgfs.reading.disk_cache import DISK_BLOCK
 from swiftimgfs.reading.reader import ImageReader
-from tests.support.range_store import (
-    object_of,
-)
+from tests.support.range_store import object_of
 
 MIB = 1024**2
 GIB = 1024**3

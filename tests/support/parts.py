@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from swiftimgfs.layout import Stored
-from swiftimgfs.reading.block_cache import (
-    BLOCK_SIZE,
-    PART_SIZE,
-    BlockCache,
-    Part,
-)
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, BlockCache, Part
 
 MD5 = "0123456789abcdef" * 2
 KEY = (MD5, 100 * PART_SIZE)

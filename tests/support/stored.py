@@ -31,6 +31,12 @@ def content(swift: FaultySwift, container: str, name: str) -> bytes | None:
         return data
 
 
+def names_in(swift: FaultySwift, container: str) -> list[str]:
+    """Return the names of what is in a container, which has to be there."""
+    with contextlib.closing(swift.connect()) as client:
+        return [row["name"] for row in client.get_container(container)[1]]
+
+
 def orphans(
     swift: FaultySwift, container: str, images: Collection[str], wait: float = 10
 ) -> list[str]:

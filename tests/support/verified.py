@@ -6,10 +6,7 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Layout
 from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, Part, key_of
 from swiftimgfs.reading.reader import ImageReader
-from tests.support.range_store import (
-    object_of,
-    parts_in,
-)
+from tests.support.range_store import object_of, parts_in
 
 BLOCKS = 5
 SMALL = object_of("small", BLOCKS * BLOCK_SIZE + 77)

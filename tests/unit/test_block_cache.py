@@ -10,12 +10,7 @@ import trio
 import trio.testing
 from hypothesis import strategies as st
 
-from swiftimgfs.reading.block_cache import (
-    BLOCK_SIZE,
-    PART_SIZE,
-    BlockCache,
-    key_of,
-)
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, BlockCache, key_of
 from tests.support.parts import KEY, MD5, SOURCE, add_filled, held
 
 # ── what is kept, and what goes ────────────────────────────────────────────────────────

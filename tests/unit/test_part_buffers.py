@@ -12,12 +12,7 @@ import trio.testing
 from hypothesis import strategies as st
 
 from swiftimgfs.errors import StoreUnavailableError
-from swiftimgfs.reading.block_cache import (
-    BLOCK_SIZE,
-    PART_SIZE,
-    BlockCache,
-    _fresh,
-)
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, BlockCache, _fresh
 from tests.support.parts import KEY, add_filled, add_part, held, need_no_more, need_part
 
 # ── buffers ────────────────────────────────────────────────────────────────────────────

@@ -11,12 +11,7 @@ import trio
 import trio.testing
 
 from swiftimgfs.errors import StoreUnavailableError
-from swiftimgfs.reading.block_cache import (
-    BLOCK_SIZE,
-    NEVER,
-    BlockCache,
-    Part,
-)
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, NEVER, BlockCache, Part
 from tests.support.parts import KEY, add_filled, held
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swiftimgfs.reading.block_cache import (
-    BLOCK_SIZE,
-    PART_SIZE,
-    BlockCache,
-)
+from swiftimgfs.reading.block_cache import BLOCK_SIZE, PART_SIZE, BlockCache
 from tests.support.parts import KEY, add_filled, add_part, held, need_no_more, need_part
 
 

@@ -6,14 +6,7 @@ import pytest
 
 from swiftimgfs import errors
 from swiftimgfs.writing.options import WriteOptions
-from tests.support.writers import (
-    BODY,
-    SEGMENT,
-    names,
-    parts_of,
-    stored,
-    write_all,
-)
+from tests.support.writers import BODY, SEGMENT, names, parts_of, stored, write_all
 
 
 async def test_a_commit_of_what_swift_has_already_asks_nothing(open_writer, faulty):

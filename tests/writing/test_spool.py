@@ -11,13 +11,7 @@ import trio
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.writing.writer import ImageWriter
-from tests.support.writers import (
-    OPTIONS,
-    RANDOM,
-    SEGMENT,
-    patched,
-    stored,
-)
+from tests.support.writers import OPTIONS, RANDOM, SEGMENT, patched, stored
 
 
 async def test_random_writes_wait_on_the_disk_and_not_in_memory(open_writer, client, tmp_path):

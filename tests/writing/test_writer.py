@@ -8,15 +8,7 @@ import pytest
 
 from swiftimgfs import errors
 from swiftimgfs.store.records import Manifest
-from tests.support.writers import (
-    BODY,
-    SEGMENT,
-    names,
-    parts_of,
-    settled,
-    stored,
-    write_all,
-)
+from tests.support.writers import BODY, SEGMENT, names, parts_of, settled, stored, write_all
 
 
 async def test_a_small_image_is_one_object(open_writer, client, store):
