@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from swiftimgfs.store.image_store import ImageStore
+from tests.support.cloud import Cloud, cloud
 from tests.support.embedded_swift import FaultySwift, faulty_swift
 from tests.support.mounts import Mounted, mounted
+from tests.support.pools import owner_of, pool_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import swiftclient
+
+    from swiftimgfs.store.connection import ConnectionPool
 
 hypothesis.settings.register_profile("local", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=500)
@@ -91,6 +96,31 @@ def faulty(server: FaultySwift) -> Iterator[FaultySwift]:
     """Lend `server`, a Swift that a folder or a module has for itself: each test finds it empty."""
     yield server
     server.reset()
+
+
+@pytest.fixture
+async def pool(faulty: FaultySwift) -> AsyncIterator[ConnectionPool]:
+    """Have connections to that Swift, as a mount has them."""
+    async with contextlib.aclosing(pool_of(owner_of(faulty.swift))) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(
+    faulty: FaultySwift, pool: ConnectionPool, client: swiftclient.Connection
+) -> ImageStore:
+    """Return a store that knows its cluster's limits and has a token."""
+    connected = ImageStore(pool)
+    await connected.connect()
+    faulty.control.clear()
+    return connected
+
+
+@pytest.fixture(scope="module")
+def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Run a Keystone and its Swift for the tests of a module."""
+    with cloud(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import swiftclient
 from keystoneauth1 import exceptions
 from openstack import config as openstack_config
 
-from tests.support.cloud import cloud
 from tests.support.glance import GLANCE_MB, GlanceError, GlanceOptions
 
 # Not a multiple of the segment size: the case in which the driver needs our care.
@@ -22,12 +21,6 @@ SEEDED = GlanceOptions(
 
 # It warns of its own support for InfluxDB, asked for or not.
 built_by_openstacksdk = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
-
-
-@pytest.fixture(scope="module")
-def openstack(tmp_path_factory):
-    with cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=[SEGMENTED, SEEDED], ids=["one container", "seeded"])

@@ -15,13 +15,14 @@ import pytest
 import swiftclient
 
 from swiftimgfs.store.acls import Acls, set_acls
-from tests.support.cloud import Cloud, cloud
+from tests.support.acls import acls_of
 from tests.support.mounts import Mounted, mounted, run, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.cloud import Cloud
     from tests.support.embedded_swift import FaultySwift
 
 pytestmark = pytest.mark.mount
@@ -56,14 +57,7 @@ class Account:
 
     def acls(self, container: str) -> Acls:
         """Return what Swift has stored."""
-        headers = self.client.head_container(container)
-        return Acls(headers.get("x-container-read", ""), headers.get("x-container-write", ""))
-
-
-@pytest.fixture(scope="module")
-def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
+        return acls_of(self.client, container)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swiftimgfs.mount_process import start_mount
-from tests.support.cloud import Cloud, cloud
 from tests.support.glance import GlanceOptions
 from tests.support.mounts import Mounted, mounted
 
@@ -18,17 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.cloud import Cloud
     from tests.support.glance import GlanceStore
 
 pytestmark = pytest.mark.mount
 
 GLANCE_MB = 1_024_000  # the driver's unit
-
-
-@pytest.fixture(scope="module")
-def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

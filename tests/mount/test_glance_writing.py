@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import pytest
 import swiftclient
 
-from tests.support.cloud import Cloud, cloud
 from tests.support.glance import GLANCE_MB, GlanceOptions, GlanceStore
 from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.cloud import Cloud
 
 pytestmark = pytest.mark.mount
 
@@ -59,12 +60,6 @@ class Account:
 
     def names(self, container: str) -> list[str]:
         return [row["name"] for row in self.client.get_container(container)[1]]
-
-
-@pytest.fixture(scope="module")
-def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from swiftimgfs.store.auth import FixedIdentity
 from swiftimgfs.store.image_store import ImageStore
 from tests.support.embedded_swift import faulty_swift
-from tests.support.pools import owner_of, pool_of
+from tests.support.pools import pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +34,17 @@ def client(faulty):
 
 
 @pytest.fixture
-async def pool(faulty):
-    async with contextlib.aclosing(pool_of(owner_of(faulty.swift))) as made:
+async def others_store(faulty, client):
+    """Of a user of another account, who may do all but what the owner alone may."""
+    grant = json.dumps({"read-write": ["other:other"]})
+    client.post_account({"X-Account-Access-Control": grant})
+    with contextlib.closing(faulty.connect(user="other:other", key="other")) as other:
+        token = other.get_auth()[1]
+    async with contextlib.aclosing(
+        pool_of(FixedIdentity(faulty.swift.storage_url, token))
+    ) as pool:
+        made = ImageStore(pool)
+        await made.connect()
+        faulty.control.clear()
         yield made
-
-
-@pytest.fixture
-async def store(faulty, pool, client):
-    """A store that knows its cluster's limits and has a token."""
-    connected = ImageStore(pool)
-    await connected.connect()
-    faulty.control.clear()
-    return connected
+    client.post_account({"X-Account-Access-Control": ""})

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from swiftimgfs.layout import Extent, Inline, Layout, Source, Spooled, Stored, Zeros
 from swiftimgfs.writing.extents import ExtentMap
+from tests.support.extents import bytes_of
 
 OBJECT = bytes(range(1, 201))
 LONGEST = 60
@@ -23,20 +24,8 @@ class MemoryFile:
         return bytes(self.data[position : position + size])
 
 
-def bytes_of(extent: Extent) -> bytes:
-    match extent.source:
-        case Stored(start=start):
-            return OBJECT[start : start + extent.size]
-        case Zeros():
-            return bytes(extent.size)
-        case Inline(data):
-            return bytes(data[: extent.size])
-        case Spooled(file, position):
-            return file.read(position, extent.size)
-
-
 def content(extents: list[Extent]) -> bytes:
-    return b"".join(bytes_of(extent) for extent in extents)
+    return b"".join(bytes_of(extent, OBJECT) for extent in extents)
 
 
 def begun() -> tuple[ExtentMap, bytearray]:

@@ -8,27 +8,16 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from swiftimgfs.layout import Extent, Inline, Layout, Source, Spooled, Stored, Zeros
+from swiftimgfs.layout import Extent, Inline, Layout, Source, Stored, Zeros
+from tests.support.extents import bytes_of
 
 OBJECT = bytes(range(1, 65))  # no zero in it, so that it cannot be taken for a hole
 LONGEST = 16
 
 
-def bytes_of(extent: Extent) -> bytes:
-    match extent.source:
-        case Stored(start=start):
-            return OBJECT[start : start + extent.size]
-        case Zeros():
-            return bytes(extent.size)
-        case Inline(data):
-            return bytes(data[: extent.size])
-        case Spooled(file, position):
-            return file.read(position, extent.size)
-
-
 def content(layout: Layout, offset: int = 0, size: int | None = None) -> bytes:
     wanted = layout.size if size is None else size
-    return b"".join(bytes_of(piece) for piece in layout.pieces(offset, wanted))
+    return b"".join(bytes_of(piece, OBJECT) for piece in layout.pieces(offset, wanted))
 
 
 @st.composite
@@ -50,7 +39,7 @@ def pieces(draw: st.DrawFn) -> list[tuple[int, Source]]:
 
 
 def model(laid: list[tuple[int, Source]]) -> bytes:
-    return b"".join(bytes_of(Extent(0, size, source)) for size, source in laid)
+    return b"".join(bytes_of(Extent(0, size, source), OBJECT) for size, source in laid)
 
 
 OFFSETS = st.integers(0, 8 * LONGEST + 5)
@@ -137,7 +126,7 @@ def test_a_clip_around_an_extent_leaves_it_as_it_is(start, end):
 def test_clipped_inline_bytes_are_the_ones_of_that_range():
     extent = Extent(10, 5, Inline(memoryview(b"hello")))
 
-    assert bytes_of(extent.clip(11, 14)) == b"ell"
+    assert bytes_of(extent.clip(11, 14), OBJECT) == b"ell"
 
 
 def test_the_repr_of_inline_bytes_does_not_show_them():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +11,10 @@ from swiftimgfs.reading.block_cache import BlockCache
 from swiftimgfs.reading.fetcher import Fetcher
 from swiftimgfs.reading.reader import ImageReader
 from swiftimgfs.reading.verifier import Verifier
-from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.writing.budget import DirtyBudget
 from swiftimgfs.writing.parts import WriteParts
 from swiftimgfs.writing.writer import ImageWriter
 from tests.support.embedded_swift import faulty_swift
-from tests.support.pools import owner_of, pool_of
 from tests.support.writers import OPTIONS, RANDOM, write_all
 
 if TYPE_CHECKING:
@@ -35,19 +32,6 @@ def server(tmp_path_factory):
 def client(faulty):
     with faulty.client("c") as connection:
         yield connection
-
-
-@pytest.fixture
-async def pool(faulty):
-    async with contextlib.aclosing(pool_of(owner_of(faulty.swift))) as made:
-        yield made
-
-
-@pytest.fixture
-async def store(pool, client):
-    connected = ImageStore(pool)
-    await connected.connect()
-    return connected
 
 
 @pytest.fixture

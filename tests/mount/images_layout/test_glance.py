@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import swiftclient
 
-from tests.support.cloud import Cloud, cloud
 from tests.support.flat_images import FLAT, MAKES, container_of, new_id
 from tests.support.glance import GLANCE_MB, GlanceOptions, GlanceStore
 from tests.support.mounts import Mounted, mounted, run
@@ -19,13 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.cloud import Cloud
+
 pytestmark = pytest.mark.mount
-
-
-@pytest.fixture(scope="module")
-def openstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cloud(tmp_path_factory.mktemp("cloud")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["one container", "many containers"])
