@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.edited import DATA
 from tests.support.hosts import Host
 
 if TYPE_CHECKING:
@@ -32,3 +33,11 @@ def other(swift: FaultySwift, client: Any) -> str:
 def host(swift: FaultySwift, tmp_path: Path) -> Host:
     """Have mounts one after another, which find what those before them left."""
     return Host(swift, tmp_path)
+
+
+@pytest.fixture
+def slo(mount: Mounted, container: str) -> Path:
+    """Return an image of eleven segments."""
+    file = mount.path / container / "slo"
+    file.write_bytes(DATA)
+    return file

@@ -7,13 +7,13 @@ import errno
 import json
 import mmap
 import os
-import random
 import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.edited import DATA, SEGMENT, edit, objects, segments_of, stored
 from tests.support.mounts import Mounted, run
 
 if TYPE_CHECKING:
@@ -22,45 +22,6 @@ if TYPE_CHECKING:
     from tests.support.embedded_swift import FaultySwift
 
 pytestmark = pytest.mark.mount
-
-SEGMENT = 65_536
-DATA = random.Random(1).randbytes(10 * SEGMENT + 1000)
-
-
-def objects(swift: FaultySwift, container: str) -> list[str]:
-    with contextlib.closing(swift.connect()) as client:
-        names = [row["name"] for row in client.get_account()[1]]
-        if container not in names:
-            return []
-        return [row["name"] for row in client.get_container(container)[1]]
-
-
-def stored(swift: FaultySwift, container: str, name: str) -> bytes:
-    with contextlib.closing(swift.connect()) as client:
-        body: bytes = client.get_object(container, name)[1]
-        return body
-
-
-def segments_of(file: Path) -> list[dict[str, object]]:
-    """Return the rows of a large image that are objects, and no holes."""
-    found: list[dict[str, object]] = json.loads(os.getxattr(file, "user.swift.segments"))
-    return [row for row in found if "name" in row]
-
-
-def edit(file: Path, offset: int, data: bytes) -> None:
-    fd = os.open(file, os.O_WRONLY)
-    try:
-        os.pwrite(fd, data, offset)
-    finally:
-        os.close(fd)
-
-
-@pytest.fixture
-def slo(mount: Mounted, container: str) -> Path:
-    """Return an image of eleven segments."""
-    file = mount.path / container / "slo"
-    file.write_bytes(DATA)
-    return file
 
 
 @pytest.mark.parametrize(
@@ -316,176 +277,3 @@ def test_a_time_that_is_set_after_the_last_write_is_kept(slo: Path) -> None:
     os.close(fd)
 
     assert slo.stat().st_mtime == 1e9
-
-
-# ── zeros ──────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_huge_empty_image_costs_one_segment_and_is_read_as_zeros(
-    swift: FaultySwift, mount: Mounted, container: str
-) -> None:
-    file = mount.path / container / "huge"
-
-    run("truncate", "-s", "3G", file)
-
-    assert file.stat().st_size == 3 << 30
-    assert file.stat().st_blocks == 0
-    assert len(objects(swift, f"{container}_segments")) == 1
-    with file.open("rb") as reader:
-        reader.seek(2 << 30)
-        assert reader.read(1 << 20) == bytes(1 << 20)
-    with contextlib.closing(swift.connect()) as client:
-        part = client.get_object(
-            container, "huge", headers={"Range": "bytes=2147483648-2147483747"}
-        )
-        assert part[1] == bytes(100)
-
-
-def test_data_in_a_sparse_image_is_all_that_is_uploaded(
-    swift: FaultySwift, mount: Mounted, container: str
-) -> None:
-    file = mount.path / container / "sparse"
-    with file.open("wb") as writer:
-        writer.truncate(1 << 30)
-        for offset in (0, 100 << 20, (1 << 30) - SEGMENT):
-            writer.seek(offset)
-            writer.write(DATA[:SEGMENT])
-
-    assert file.stat().st_blocks * 512 == 3 * SEGMENT
-    assert len(objects(swift, f"{container}_segments")) == 4
-    edit(file, 500 << 20, DATA[:SEGMENT])
-    assert file.stat().st_blocks * 512 == 4 * SEGMENT
-    with file.open("rb") as reader:
-        for offset in (0, 100 << 20, 500 << 20, (1 << 30) - SEGMENT):
-            reader.seek(offset)
-            assert reader.read(SEGMENT) == DATA[:SEGMENT]
-            assert reader.read(SEGMENT).strip(b"\0") == b""
-    assert len(objects(swift, f"{container}_segments")) == 5
-
-
-def test_zeros_that_are_written_cost_nothing(
-    swift: FaultySwift, mount: Mounted, container: str
-) -> None:
-    file = mount.path / container / "zeros"
-
-    run("dd", "if=/dev/zero", f"of={file}", "bs=1M", "count=20", "status=none")
-
-    assert file.stat().st_blocks == 0
-    assert len(objects(swift, f"{container}_segments")) == 1
-    assert stored(swift, container, "zeros") == bytes(20 << 20)
-
-
-# ── tools ──────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Return a sparse raw image with some data, as qemu-img has it."""
-    file = tmp_path / "raw"
-    with file.open("wb") as writer:
-        for offset in (0, 3_000_000, 5_000_000):
-            writer.seek(offset)
-            writer.write(random.Random(offset).randbytes(500_000))
-        writer.truncate(16 << 20)
-    return file
-
-
-@pytest.mark.parametrize("kind", ["raw", "qcow2"])
-def test_qemu_img_converts_into_the_mount(
-    mount: Mounted, container: str, raw: Path, kind: str
-) -> None:
-    target = mount.path / container / f"image.{kind}"
-
-    run("qemu-img", "convert", "-f", "raw", "-O", kind, raw, target)
-
-    run("qemu-img", "compare", "-f", "raw", "-F", kind, raw, target)
-
-
-def test_qemu_io_writes_into_an_image_of_the_mount(
-    mount: Mounted, container: str, raw: Path, tmp_path: Path
-) -> None:
-    target, local = mount.path / container / "image.qcow2", tmp_path / "local.qcow2"
-    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, local)
-    run("cp", local, target)
-    steps = ["-c", "write -P 7 1M 300k", "-c", "write -z 3M 200k", "-c", "write -P 9 15M 64k"]
-
-    for file in (local, target):
-        run("qemu-io", "-f", "qcow2", *steps, file)
-
-    run("qemu-img", "compare", local, target)
-    run("qemu-img", "check", target)
-
-
-def test_dd_without_truncating_changes_a_part(slo: Path, tmp_path: Path) -> None:
-    part = tmp_path / "part"
-    part.write_bytes(b"p" * 3000)
-
-    run("dd", f"if={part}", f"of={slo}", "bs=1000", "seek=50", "conv=notrunc", "status=none")
-
-    assert slo.read_bytes() == DATA[:50_000] + b"p" * 3000 + DATA[53_000:]
-
-
-def test_rsync_in_place_changes_a_part(slo: Path, tmp_path: Path) -> None:
-    source = tmp_path / "slo"
-    changed = bytearray(DATA)
-    changed[200_000:200_100] = b"c" * 100
-    source.write_bytes(changed)
-
-    run("rsync", "-aI", "--inplace", "--no-whole-file", source, slo)
-
-    assert slo.read_bytes() == bytes(changed)
-
-
-def test_a_mapping_that_outlives_its_descriptor_is_stored(
-    swift: FaultySwift, slo: Path, container: str
-) -> None:
-    script = (
-        "import mmap, os, sys;"
-        "fd = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(fd, 0); os.close(fd);"
-        "m[70000:70004] = b'late'"
-    )
-    run("python3", "-c", script, slo)
-
-    for _ in range(50):
-        if stored(swift, container, "slo")[70000:70004] == b"late":
-            break
-        subprocess.run(["sleep", "0.1"], check=True)
-    assert stored(swift, container, "slo")[70000:70004] == b"late"
-
-
-@pytest.mark.parametrize("size", [10, 300_000])
-def test_an_image_renamed_over_another_before_it_is_stored_replaces_it_when_it_is(
-    swift: FaultySwift, mount: Mounted, container: str, size: int
-) -> None:
-    target, temporary = mount.path / container / "x", mount.path / container / "x.tmp"
-    target.write_bytes(DATA[:size])
-    with temporary.open("wb", buffering=0) as file:
-        file.write(b"new" * size)
-        temporary.rename(target)
-        during = stored(swift, container, "x")
-
-    assert during == DATA[:size]
-    assert stored(swift, container, "x") == target.read_bytes() == b"new" * size
-    assert objects(swift, container) == ["x"]
-    in_use = {str(s["name"]) for s in segments_of(target)} if size > 10 else set()
-    assert len(objects(swift, f"{container}_segments")) == len(in_use)
-
-
-def test_a_plain_image_that_is_unlinked_while_it_is_edited_can_still_be_read(
-    swift: FaultySwift, mount: Mounted, container: str
-) -> None:
-    file = mount.path / container / "x"
-    file.write_bytes(DATA[:50_000])
-    fd = os.open(file, os.O_RDWR)
-    os.pwrite(fd, b"edit", 5)
-    file.unlink()
-
-    read = os.pread(fd, 50_000, 0)
-    os.close(fd)
-
-    assert read == DATA[:5] + b"edit" + DATA[9:50_000]
-    for _ in range(50):
-        if not objects(swift, container):
-            break
-        subprocess.run(["sleep", "0.1"], check=True)
-    assert objects(swift, container) == []
