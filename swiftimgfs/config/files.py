@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from oslo_config import cfg
 
 from swiftimgfs import errors
+from swiftimgfs.config.options import GROUP, NAMES, unknown_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,8 +71,8 @@ def given_in(
     return given
 
 
-def check_names(path: Path, group: str, known: Iterable[str]) -> None:
-    """Refuse names in a group that no option has, and other groups: nobody would notice.
+def check_names(path: Path) -> None:
+    """Refuse names in our group that no option has, and other groups: nobody would notice.
 
     Raises:
         ConfigError: There is one.
@@ -81,16 +82,16 @@ def check_names(path: Path, group: str, known: Iterable[str]) -> None:
         cfg.ConfigParser(str(path), sections).parse()
     except cfg.ParseError as exc:
         raise errors.ConfigError(f"configuration file: {_place_of(exc)}") from None
-    given = {name for title in sections if title.lower() == group for name in sections[title]}
+    given = {name for title in sections if title.lower() == GROUP for name in sections[title]}
     if others := [
-        title for title, names in sections.items() if names and title.lower() != group
+        title for title, names in sections.items() if names and title.lower() != GROUP
     ]:
         raise errors.ConfigError(
-            f"{path}: [{others[0]}] is not [{group}], where our options are"
+            f"{path}: [{others[0]}] is not [{GROUP}], where our options are"
         )
-    unknown = sorted(given - set(known))
-    if unknown:
-        raise errors.ConfigError(f"{path}: unknown option in [{group}]: {', '.join(unknown)}")
+    if unknown := sorted(given - set(NAMES)):
+        told = ", ".join(map(unknown_option, unknown))
+        raise errors.ConfigError(f"{path}: [{GROUP}] {told}")
 
 
 def _place_of(exc: Exception) -> str:

@@ -7,6 +7,8 @@ writes the sample as for any OpenStack service.
 
 from __future__ import annotations
 
+import difflib
+
 from oslo_config import cfg, types
 
 from swiftimgfs.config.glance_options import GLANCE_OPTIONS
@@ -19,6 +21,7 @@ SMALLEST_SEGMENT = 4 * KIB
 SMALLEST_MEMORY = 8 * KIB**2
 SMALLEST_CACHE = KIB**2
 LARGEST_ID = 2**32 - 2  # of a user or a group; one more means "nobody said" to Linux
+SIMILAR = 0.8  # of 1: what is worth asking whether it was meant
 
 
 def _option(
@@ -211,6 +214,15 @@ SHORT_NAMES = {
     for option in GLANCE_OPTIONS
     if (short := short_name(option.name)) != option.name and short not in _OWN_NAMES
 }
+BY_NAME: dict[str, cfg.Opt] = {option.name: option for option in (*OPTIONS, *GLANCE_OPTIONS)}
+NAMES = (*BY_NAME, *SHORT_NAMES)
+
+
+def unknown_option(name: str) -> str:
+    """Return that no option is called so, and which may have been meant."""
+    similar = difflib.get_close_matches(name, NAMES, 1, SIMILAR)
+    hint = f"did you mean {similar[0]}?" if similar else "see swiftimgfs mount --help"
+    return f"unknown option {name!r} ({hint})"
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from dataclasses import dataclass, field
@@ -13,19 +12,16 @@ from oslo_config import cfg, types
 
 from swiftimgfs import errors
 from swiftimgfs.config.files import check_names, given_in, parsed_files
-from swiftimgfs.config.glance_options import GLANCE_OPTIONS
 from swiftimgfs.config.mount_words import REFUSED, REVERSED
-from swiftimgfs.config.options import GROUP, OPTIONS, SHORT_NAMES
+from swiftimgfs.config.options import BY_NAME, GROUP, NAMES, SHORT_NAMES, unknown_option
 from swiftimgfs.private_directory import is_open_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 VARIABLES: Final = f"OS_{GROUP.upper()}__"
-SIMILAR: Final = 0.8  # of 1: what is worth asking whether it was meant
 SECRETS: Final = frozenset(["swift_store_key", "swift_store_application_credential_secret"])
 SYSTEM_FILE = Path("/etc/swiftimgfs/swiftimgfs.conf")
-_BY_NAME: dict[str, cfg.Opt] = {option.name: option for option in (*OPTIONS, *GLANCE_OPTIONS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Settings:
     def of(cls, *layers: Mapping[str, Any]) -> Settings:
         """Return the defaults with `layers` over them, the last on top."""
         given = {name: value for layer in layers for name, value in layer.items()}
-        defaults = {name: _default(option) for name, option in _BY_NAME.items()}
+        defaults = {name: _default(option) for name, option in BY_NAME.items()}
         return cls({**defaults, **given}, frozenset(given))
 
     def __getitem__(self, name: str) -> Any:
@@ -99,24 +95,17 @@ def open_to_all(settings: Settings, explicit: Path | None = None) -> Iterator[st
 
 def _values_in(path: Path) -> dict[str, Any]:
     conf = parsed_files([path], with_environment=False)
-    check_names(path, GROUP, [*_BY_NAME, *SHORT_NAMES])
+    check_names(path)
     return _own_values(conf, str(path))
 
 
 def _check_variables(environ: Mapping[str, str]) -> None:
     """Refuse variables that look like options and are none: oslo.config passes them over."""
-    known = {name.upper(): name for name in (*_BY_NAME, *SHORT_NAMES)}
+    known = {name.upper() for name in NAMES}
     for variable in environ:
         name = variable.removeprefix(VARIABLES)
         if name != variable and name not in known:
-            raise errors.ConfigError(f"{variable}: {_unknown(name.lower())}")
-
-
-def _unknown(name: str) -> str:
-    """Return that no option is called so, and which may have been meant."""
-    similar = difflib.get_close_matches(name, [*_BY_NAME, *SHORT_NAMES], 1, SIMILAR)
-    hint = f"did you mean {similar[0]}?" if similar else "see swiftimgfs mount --help"
-    return f"unknown option {name!r} ({hint})"
+            raise errors.ConfigError(f"{variable}: {unknown_option(name.lower())}")
 
 
 def _is_there(path: Path) -> bool:
@@ -131,8 +120,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _own_values(conf: cfg.ConfigOpts, where: str) -> dict[str, Any]:
-    short = [_renamed(_BY_NAME[long], short) for short, long in SHORT_NAMES.items()]
-    options = [*_BY_NAME.values(), *short]
+    short = [_renamed(BY_NAME[long], short) for short, long in SHORT_NAMES.items()]
+    options = [*BY_NAME.values(), *short]
     conf.register_opts(options, group=GROUP)
     given = given_in(conf, GROUP, options, where)
     for name, long in SHORT_NAMES.items():
@@ -166,12 +155,12 @@ def parse_options(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _option_of(name: str) -> cfg.Opt:
-    option = _BY_NAME.get(SHORT_NAMES.get(name, name))
+    option = BY_NAME.get(SHORT_NAMES.get(name, name))
     if option is not None:
         return option
     if name in REFUSED:
         raise errors.ConfigError(f"option {name}: {REFUSED[name]}")
-    raise errors.ConfigError(_unknown(name))
+    raise errors.ConfigError(unknown_option(name))
 
 
 def _parsed(option: cfg.Opt, name: str, text: str | None) -> Any:

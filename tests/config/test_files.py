@@ -39,11 +39,29 @@ def test_options_in_another_group_are_refused(tmp_path, group):
 
 
 @pytest.mark.parametrize("group", ["swiftimgfs", "SwiftImgFS"])
-@pytest.mark.parametrize("name", ["regoin", "Timeout", "swift-store-region", "swift_store_ro"])
-def test_a_name_that_no_option_has_is_refused_by_name(tmp_path, group, name):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("regoin", "did you mean region?"),
+        ("Timeout", "did you mean timeout?"),
+        ("cache-dir", "did you mean cache_dir?"),
+        ("swift-store-region", "did you mean swift_store_region?"),
+        ("xyzzy", "see swiftimgfs mount --help"),
+    ],
+)
+def test_a_name_that_no_option_has_is_refused_by_name(tmp_path, group, name, hint):
     path = written(tmp_path / "a.conf", f"[{group}]\nretries = 2\n{name} = {KEY}\n")
 
-    assert refusal_of_file(path) == f"{path}: unknown option in [swiftimgfs]: {name}"
+    assert refusal_of_file(path) == f"{path}: [swiftimgfs] unknown option {name!r} ({hint})"
+
+
+def test_all_names_that_no_option_has_are_told_at_once(tmp_path):
+    path = written(tmp_path / "a.conf", "[swiftimgfs]\nregoin = a\nconections = 2\n")
+
+    assert refusal_of_file(path) == (
+        f"{path}: [swiftimgfs] unknown option 'conections' (did you mean connections?),"
+        " unknown option 'regoin' (did you mean region?)"
+    )
 
 
 def test_both_names_of_an_option_in_one_file_are_refused(tmp_path):
