@@ -30,7 +30,6 @@ from swiftimgfs.commands.source import (
     with_key,
 )
 from swiftimgfs.config.load import StoreConfig, load_store_config
-from swiftimgfs.config.settings import open_to_all
 from swiftimgfs.model.hidden import HiddenNames
 from swiftimgfs.store.image_store import ImageStore
 from swiftimgfs.store.permissions import Permissions, find_permissions
@@ -63,7 +62,6 @@ class Findings:
 
     Attributes:
         warning: What somebody should know of the login.
-        open_files: Warnings of files with secrets that everybody can read.
     """
 
     config: StoreConfig
@@ -75,7 +73,6 @@ class Findings:
     warning: str
     hidden: tuple[str, ...]
     hidden_count: int
-    open_files: tuple[str, ...] = ()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,8 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.update(with_key(config.source, os.environ))
         with errors.first_failure():
             findings = trio.run(_inspect, config)
-        open_files = tuple(open_to_all(settings, arguments.config_file))
-        findings = dataclasses.replace(findings, open_files=open_files)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     if arguments.json:
@@ -257,4 +252,4 @@ def _warnings(settings: Settings, findings: Findings) -> Iterable[str]:
         yield findings.warning
     if findings.config.transport.insecure:
         yield "certificates are not verified: anybody between here and there can read along"
-    yield from findings.open_files
+    yield from findings.config.warnings

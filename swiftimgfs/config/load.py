@@ -17,7 +17,8 @@ from swiftimgfs.config.settings import (
     Settings,
     open_to_all,
     parse_options,
-    read_own_files,
+    values_by_file,
+    with_environment,
 )
 from swiftimgfs.config.source import Source, read_source
 from swiftimgfs.config.types import format_size
@@ -43,7 +44,11 @@ PROGRAM_MEMORY = 80 * 1000**2  # what Python and the clients take, without any d
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """How to reach the store: what is needed before there is a mount, or without one."""
+    """How to reach the store: what is needed before there is a mount, or without one.
+
+    Attributes:
+        warnings: Of files with secrets that everybody can read, a line each.
+    """
 
     source: Source
     endpoint: EndpointOptions
@@ -51,6 +56,7 @@ class StoreConfig:
     retry: RetryPolicy
     connections: int
     naming: Naming
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,10 @@ def load_store_config(
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
-    read, settings = read_source(source, read_own_files(config_file), parse_options(options))
+    by_file = values_by_file(config_file)
+    read, settings = read_source(source, with_environment(by_file), parse_options(options))
+    _check_buffer(settings)
+    _check_reference_file(settings)
     timeout = settings["timeout"]
     config = StoreConfig(
         source=read,
@@ -127,9 +136,8 @@ def load_store_config(
             seed=settings["swift_store_multiple_containers_seed"],
             is_multi_tenant=settings["swift_store_multi_tenant"],
         ),
+        warnings=tuple(open_to_all(settings, by_file)),
     )
-    _check_buffer(settings)
-    _check_reference_file(settings)
     return config, settings
 
 
@@ -168,7 +176,7 @@ def load_config(
         watching=_watching(settings),
         state_directory=state_directory(settings),
         arguments=_arguments(source, options, config_file),
-        warnings=(*_warnings(settings, memory), *open_to_all(settings, config_file)),
+        warnings=(*_warnings(settings, memory), *store.warnings),
         writing=_writing(settings, store, memory),
     )
 

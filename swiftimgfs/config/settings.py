@@ -66,31 +66,46 @@ def read_own_files(explicit: Path | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, or something in it cannot be understood.
     """
-    given: dict[str, Any] = {}
-    for path in own_files(explicit):
-        # One at a time: a short name in one file is the long one in another.
-        given |= _values_in(path)
+    return with_environment(values_by_file(explicit))
+
+
+def values_by_file(explicit: Path | None = None) -> dict[Path, dict[str, Any]]:
+    """Return what each of our files says: the one that was named, or those that are there.
+
+    Raises:
+        ConfigError: The file is missing, or something in it cannot be understood.
+    """
+    # One at a time: a short name in one file is the long one in another.
+    return {path: _values_in(path) for path in _own_files(explicit)}
+
+
+def with_environment(by_file: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what files say, the later over the earlier, and the environment over all.
+
+    Raises:
+        ConfigError: A variable is of no option, or has a value that it cannot have.
+    """
+    given = {name: value for values in by_file.values() for name, value in values.items()}
     _check_variables(os.environ)
     return given | _own_values(parsed_files([]), "environment")
 
 
-def own_files(explicit: Path | None = None) -> list[Path]:
-    """Return the files of ours that are read: the one that was named, or those that are there."""
-    if explicit:
-        return [explicit]
-    return [
-        path for path in (SYSTEM_FILE, user_file()) if path.is_absolute() and _is_there(path)
-    ]
-
-
-def open_to_all(settings: Settings, explicit: Path | None = None) -> Iterator[str]:
+def open_to_all(settings: Settings, by_file: Mapping[Path, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a warning of each file of secrets that everybody on this host can read."""
-    files = [path for path in own_files(explicit) if SECRETS & _values_in(path).keys()]
+    files = [path for path, values in by_file.items() if SECRETS & values.keys()]
     if references := settings["swift_store_config_file"]:
         files.append(Path(references))
     for path in files:
         if is_open_to_all(path):
             yield f"everybody on this host can read {path}: chmod o-r {path}"
+
+
+def _own_files(explicit: Path | None) -> list[Path]:
+    if explicit:
+        return [explicit]
+    return [
+        path for path in (SYSTEM_FILE, user_file()) if path.is_absolute() and _is_there(path)
+    ]
 
 
 def _values_in(path: Path) -> dict[str, Any]:

@@ -50,14 +50,7 @@ def region_of_cloud(
         ConfigError: There is none of that name, or its entry cannot be understood.
     """
     with _understood(f"cloud {cloud}"):
-        config = _config_with(cloud, key)
-        # What openstacksdk refuses for lack of a password may be about to get one.
-        found = config.get_one(cloud=cloud, validate=False, **_named(region))
-        if not missing_key(found, cloud):
-            return config.get_one(cloud=cloud, **_named(region))
-        if not key:
-            return found
-        return config.get_one(cloud=cloud, auth={"password": key}, **_named(region))
+        return _region_in(_config_with(cloud, key), cloud, region, key)
 
 
 def identity_of_cloud(
@@ -70,9 +63,10 @@ def identity_of_cloud(
     Raises:
         ConfigError: As `region_of_cloud` and `of_region` say.
     """
-    region = region_of_cloud(cloud, endpoint.region, key)
     with _understood(f"cloud {cloud}"):
-        warning = _shown_to_all(cloud, _config_with(cloud, key))
+        config = _config_with(cloud, key)
+        region = _region_in(config, cloud, endpoint.region, key)
+        warning = _shown_to_all(cloud, config)
     return of_region(region, f"cloud {cloud}", endpoint, transport, warning)
 
 
@@ -155,6 +149,18 @@ def _config_with(cloud: str, key: str | None) -> OpenStackConfig:
     if cloud not in config.get_cloud_names():
         raise errors.ConfigError(f"no cloud {cloud[:80]!r}: {_looked_at(config)}")
     return config
+
+
+def _region_in(
+    config: OpenStackConfig, cloud: str, region: str | None, key: str | None
+) -> CloudRegion:
+    # What openstacksdk refuses for lack of a password may be about to get one.
+    found = config.get_one(cloud=cloud, validate=False, **_named(region))
+    if not missing_key(found, cloud):
+        return config.get_one(cloud=cloud, **_named(region))
+    if not key:
+        return found
+    return config.get_one(cloud=cloud, auth={"password": key}, **_named(region))
 
 
 def _looked_at(config: OpenStackConfig) -> str:

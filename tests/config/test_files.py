@@ -7,7 +7,7 @@ import pytest
 from swiftimgfs.config.load import load_config
 from swiftimgfs.config.settings import read_own_files
 from swiftimgfs.errors import ConfigError
-from tests.support.open_files import let_everybody_in
+from tests.support.open_files import let_everybody_in, opens
 from tests.support.sources import KEY, refusal_of_file, written
 
 
@@ -169,6 +169,17 @@ def test_a_file_of_ours_with_a_secret_that_everybody_can_read_is_warned_of(
 
     warning = f"everybody on this host can read {path}: chmod o-r {path}"
     assert (warning in warnings) == is_warned_of
+
+
+def test_a_mount_reads_a_file_of_ours_no_more_often_than_who_wants_only_its_values(tmp_path):
+    path = written(tmp_path / "own.conf", f"[swiftimgfs]\nswift_store_key = {KEY}\n")
+    with opens() as of_values:
+        read_own_files(path)
+
+    with opens() as of_mount:
+        load_config("env:", "/mnt", [], path)
+
+    assert of_mount.count(str(path)) == of_values.count(str(path)) > 0
 
 
 def test_a_file_in_a_directory_that_lets_nobody_in_is_not_warned_of(tmp_path):

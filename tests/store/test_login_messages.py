@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 from swiftimgfs import errors
+from swiftimgfs.store import clouds
 from swiftimgfs.store.auth import EndpointOptions, TransportOptions
 from swiftimgfs.store.login import CloudLogin, EnvironmentLogin, ReferenceLogin, log_in
 from swiftimgfs.store.references import AccountReference
 from tests.support.cloud import tls_cloud
-from tests.support.open_files import let_everybody_in
+from tests.support.open_files import let_everybody_in, opens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,3 +246,14 @@ def test_a_secret_that_everybody_can_read_is_warned_of(
 
     expected = f"everybody on this host can read {path}: chmod o-r {path}"
     assert identity.warning == (expected if is_warned_of else "")
+
+
+def test_who_logs_in_reads_clouds_yaml_no_more_often_than_who_wants_its_settings(write_cloud):
+    path = write_cloud("http://127.0.0.1:9/v3")
+    with opens() as of_settings:
+        clouds.region_of_cloud("mine")
+
+    with opens() as of_login:
+        log_in(CloudLogin("mine"), EndpointOptions(), TransportOptions(), os.environ)
+
+    assert of_login.count(str(path)) == of_settings.count(str(path)) > 0
