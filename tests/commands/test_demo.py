@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from swiftimgfs.cli import main
 from swiftimgfs.commands.logs import OneLineFormatter
 from swiftimgfs.demo.swift_process import EmbeddedSwift, EmbeddedSwiftError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.mount
@@ -62,6 +65,25 @@ def test_the_demonstration_mounts_images_and_leaves_nothing(tmp_path: Path) -> N
     assert status == 0
     assert not os.path.ismount(mountpoint)
     assert os.listdir(mountpoint) == []
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_the_script_is_explained_without_installing_anything(tmp_path: Path, flag: str) -> None:
+    contrib = tmp_path / "contrib"
+    contrib.mkdir()
+    shutil.copy(ROOT / "contrib" / "demo", contrib)
+    (contrib / "setup.sh").write_text("#!/bin/sh\necho installing; exit 3\n")
+    (contrib / "setup.sh").chmod(0o755)
+
+    done = subprocess.run(
+        [contrib / "demo", flag], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: contrib/demo [DIR]\n")
+    assert "installing" not in done.stdout
+    # Anything else is not for this script to answer.
+    assert subprocess.run([contrib / "demo", "mnt"], check=False, timeout=60).returncode == 3
 
 
 def test_a_swift_that_does_not_start_in_time_leaves_its_log_and_says_where(
