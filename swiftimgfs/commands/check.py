@@ -10,8 +10,9 @@ import json
 import logging
 import os
 import sys
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from rich.console import Console
@@ -44,12 +45,17 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 20  # of hidden ones; the rest is counted
 PIPE_WIDTH = 10_000
+# Of who looks, where nobody has set them: a mount waits for minutes before it gives a server up.
+PATIENCE: Final = {"timeout": 10.0, "retries": 2}
 
 EPILOG = f"""
 {SOURCE_HELP}
 example:
   swiftimgfs check glance:/etc/glance/glance-api.conf
   swiftimgfs check mycloud:golden --json | jq .permissions
+
+A server that says nothing is given up soon: where nobody sets them, timeout is {PATIENCE["timeout"]:.0f} here, and
+retries is {PATIENCE["retries"]}.
 
 Nothing is changed in the store. Exit status: 0 when it can be mounted, 1 when Keystone or Swift
 said no, 2 when what was asked for cannot be understood.
@@ -94,11 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.ERROR)  # the clients warn of what we say ourselves
     try:
         config, settings = load_store_config(
-            arguments.source, arguments.options, arguments.config_file
+            arguments.source, arguments.options, arguments.config_file, PATIENCE
         )
         os.environ.update(with_key(config.source, os.environ))
-        with errors.first_failure():
-            findings = trio.run(_inspect, config)
+        findings = _inspected(config)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
     if arguments.json:
@@ -110,6 +115,26 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in _warnings(settings, findings):
         console.print(Text(f"warning: {warning}", style="yellow"))
     return 0 if _can_be_mounted(findings) else EXIT_FAILED
+
+
+def _inspected(config: StoreConfig) -> Findings:
+    """Return what was found out about a source.
+
+    Raises:
+        StoreUnavailableError: Nobody answered; the message says for how long we waited.
+    """
+    started = time.monotonic()
+    try:
+        with errors.first_failure():
+            return trio.run(_inspect, config)
+    except errors.StoreUnavailableError as failure:
+        if not failure.is_transient:
+            raise
+        waited, retry = time.monotonic() - started, config.retry
+        raise errors.StoreUnavailableError(
+            f"{failure}; given up after {waited:.0f} s (timeout={retry.timeout:g},"
+            f" retries={retry.tries})"
+        ) from failure
 
 
 async def _inspect(config: StoreConfig) -> Findings:

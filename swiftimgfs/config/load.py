@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from swiftimgfs import errors
 from swiftimgfs.config.glance_options import GLANCE_MB
@@ -35,7 +36,7 @@ from swiftimgfs.writing.options import LargeObject, WriteOptions
 from swiftimgfs.writing.state_directory import default_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 # What of its memory a mount leaves for itself: of 512 MiB about what Python and the clients take.
 PROGRAM_SHARE = 8
@@ -103,15 +104,25 @@ class Config:
 
 
 def load_store_config(
-    source: str, options: Iterable[str], config_file: Path | None = None
+    source: str,
+    options: Iterable[str],
+    config_file: Path | None = None,
+    preset: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[StoreConfig, Settings]:
     """Return how to reach the store that SOURCE names, and all settings.
+
+    Args:
+        source: As given.
+        options: Of `-o`.
+        config_file: Instead of the system's and the user's.
+        preset: What holds where nobody says anything else, by name.
 
     Raises:
         ConfigError: Something that was given cannot be understood; the message says what.
     """
     by_file = values_by_file(config_file)
-    read, settings = read_source(source, with_environment(by_file), parse_options(options))
+    own = {**preset, **with_environment(by_file)}
+    read, settings = read_source(source, own, parse_options(options))
     _check_buffer(settings)
     _check_reference_file(settings)
     timeout = settings["timeout"]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 import swiftclient
 
+from swiftimgfs.commands.check import PATIENCE
+from swiftimgfs.config.load import load_store_config
+from swiftimgfs.store.request import RetryPolicy
 from tests.support.cloud import Cloud, cloud
 from tests.support.commands import done_by
 from tests.support.open_files import let_everybody_in
@@ -153,3 +158,39 @@ def test_what_is_wrong_is_one_line(
     assert len(done.stderr.splitlines()) == 1
     assert word in done.stderr
     assert "key" not in done.stderr or "the key" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "option", "said"),
+    [
+        ("", "timeout=0.5", "timeout=0.5, retries=2"),
+        ("retries = 1", "timeout=0.5", "timeout=0.5, retries=1"),
+        ("timeout = 0.5", "retries=3", "timeout=0.5, retries=3"),
+    ],
+)
+def test_a_server_that_says_nothing_is_given_up_soon_and_it_is_told_how_long_that_took(
+    tmp_path: Path, setting: str, option: str, said: str
+) -> None:
+    file = tmp_path / "own.conf"
+    file.write_text(f"[swiftimgfs]\n{setting}\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel takes connections
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1/AUTH_a"
+        environ = {"OS_STORAGE_URL": url, "OS_AUTH_TOKEN": "token"}
+
+        done = check(environ, "env:", "--config-file", file, "-o", option, status=1)
+
+    assert re.search(rf"timed out; given up after \d+ s \({said}\)$", done.stderr.strip())
+
+
+def test_a_check_has_less_patience_than_a_mount_where_nobody_says_anything(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "own.conf"
+    file.write_text("[swiftimgfs]\n")
+
+    of_mount, _ = load_store_config("env:", [], file)
+    of_check, _ = load_store_config("env:", [], file, PATIENCE)
+
+    assert of_mount.retry == RetryPolicy(tries=5, timeout=60.0)
+    assert of_check.retry == RetryPolicy(tries=2, timeout=10.0)
+    assert of_check.transport.timeout == 10.0
