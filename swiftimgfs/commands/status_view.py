@@ -180,7 +180,7 @@ def _image_table(
         doing, done, total = progress_of(image)
         moved = _moved(image, earlier)
         table.add_row(
-            Text(f"  {printable(image.path.lstrip('/'))}"),
+            Text(f"  {printable(image.path)}"),
             Text(doing),
             ProgressBar(total=max(total, 1), completed=min(done, total), width=BAR_WIDTH),
             Text(_of(done, total)),
@@ -215,7 +215,7 @@ def _refusal_table(report: Report) -> FittingTable:
             row.operation,
             row.errno,
             str(row.status or ""),
-            row.image.lstrip("/"),
+            row.image,
             row.transaction,
             row.reason,
         ]

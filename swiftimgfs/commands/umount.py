@@ -182,7 +182,7 @@ class _Leaving:
         place = self._entry.mountpoint
         if BUSY not in problem:
             return f"{place} cannot be unmounted: {problem}"
-        names = ", ".join(image.path.lstrip("/") for image in images[:3])
+        names = ", ".join(image.path for image in images[:3])
         opened = f" ({len(images)} images are open: {names})" if images else ""
         return f"{place} is in use{opened}; see fuser -vm {place}, or give --lazy"
 
@@ -192,9 +192,7 @@ class _Leaving:
             _fusermount(self._entry.mountpoint, "-uz")
             return
         if report := self._ask().report:  # nobody is there to be asked when it has left
-            self.cut_off = [
-                i.path.lstrip("/") for i in report.images if i.is_cut_off_by_leaving
-            ]
+            self.cut_off = [i.path for i in report.images if i.is_cut_off_by_leaving]
         deadline = time.monotonic() + LEAVING_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
@@ -215,7 +213,7 @@ class _Leaving:
         """Say what is waited for: each image once, or on a terminal what is left of it."""
         for image in images:
             total = image.sent + image.waiting
-            line = f"storing {printable(image.path.lstrip('/'))}"
+            line = f"storing {printable(image.path)}"
             if sys.stderr.isatty():
                 Console(stderr=True, highlight=False, markup=False).print(
                     f"{line}: {decimal(image.sent)} of {decimal(total)}", end="\r"

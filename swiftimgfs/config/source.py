@@ -57,7 +57,7 @@ class Source:
         if self.root.is_root:
             return self.name
         separator = "/" if SCHEME_MARK in self.name else ":"
-        return f"{self.name.removesuffix(':')}{separator}{str(self.root)[1:]}"
+        return f"{self.name.removesuffix(':')}{separator}{self.root}"
 
 
 def read_source(
@@ -97,9 +97,9 @@ def _root_of(text: str) -> StorePath:
 
 def _checked(root: StorePath) -> StorePath:
     """Return a root that the mount's paths can lead on from."""
-    parts = [] if root.is_root else str(root)[1:].split("/")
+    parts = [] if root.is_root else str(root).split("/")
     if not all(map(is_representable, parts)):
-        raise errors.ConfigError(f"no directory can be called {str(root)[1:]!r}")
+        raise errors.ConfigError(f"no directory can be called {str(root)!r}")
     return root
 
 

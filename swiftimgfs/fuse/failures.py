@@ -35,7 +35,7 @@ class Refusal:
     Attributes:
         when: Seconds since the epoch.
         operation: The request.
-        image: Its path in the store; empty when it is not known.
+        image: Its container and its name; empty when it is not known.
         errno: Its name.
         status: Of HTTP, 0 where there was none.
         transaction: What Swift calls it in its logs; empty where it said nothing.

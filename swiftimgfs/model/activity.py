@@ -10,7 +10,7 @@ class ImageActivity:
     """One version of an image that is open, or waits for Swift.
 
     Attributes:
-        path: In the store.
+        path: In the store: its container and its name.
         size: Bytes of it.
         handles: How many are open on it.
         position: Where the latest read has ended.

@@ -164,11 +164,11 @@ class ImagesView:
         except errors.NotFoundError:
             if not self._may_create:
                 reason = f"there is no container {container!r} (-o create_container_on_put)"
-                log.warning("image not made image=%s reason=%s", place.name, reason)
+                log.warning("image not made image=%s reason=%s", place, reason)
                 raise errors.NotFoundError(f"{place}: {reason}") from None
             await self._store.put_container(container)
             self._made.add(container)
-            log.info("container made container=%s image=%s", container, place.name)
+            log.info("container made container=%s image=%s", container, place)
 
     async def left(self, containers: Iterable[str], /) -> None:
         """Remove the containers that images had for themselves, as Glance does with an image.

@@ -121,7 +121,9 @@ async def _take_away(names: Names, info: ImageInfo) -> None:
             raise errors.ImageChangedError(f"{info.container}/{info.name}: changed meanwhile")
         await names.store.delete_object(info.container, info.name)
     except errors.NotFoundError:
-        log.info("renamed, and the old name was gone already image=%s", info.name)
+        log.info(
+            "renamed, and the old name was gone already image=%s/%s", info.container, info.name
+        )
 
 
 def _version(info: ImageInfo) -> tuple[object, ...]:

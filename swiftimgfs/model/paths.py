@@ -19,13 +19,16 @@ LONGEST_COMPONENT = 255  # bytes: NAME_MAX of Linux
 
 @dataclass(frozen=True, slots=True)
 class StorePath:
-    """A container, and a name in it without a slash at its end."""
+    """A container, and a name in it without a slash at its end.
+
+    As text, in the log and for people, it is `container/name`, and the account `/`.
+    """
 
     container: str = ""
     name: str = ""
 
     def __str__(self) -> str:
-        return f"/{self.container}/{self.name}".rstrip("/") or "/"
+        return f"{self.container}/{self.name}".rstrip("/") or "/"
 
     @property
     def is_root(self) -> bool:

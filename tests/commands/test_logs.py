@@ -78,16 +78,16 @@ def test_json_has_a_field_for_all_that_is_known(logged) -> None:
 def test_json_has_a_field_for_each_key_of_an_event(logged) -> None:
     _, lines = logged(JsonFormatter())
     log = logging.getLogger("swiftimgfs.x")
-    log.error("not stored image=%s size=%d", "/c/a size=1 level=none", 7)
+    log.error("not stored image=%s size=%d", "c/a size=1 level=none", 7)
     log.warning("left behind, %s says image=%s/%s wait=%.1f s", "he", "c", "b c", 2.54)
     log.warning("100%% of message=%s", "x")
     log.warning("no keys")
 
     first, second, third, fourth = map(json.loads, lines)
 
-    assert (first["image"], first["size"]) == ("/c/a size=1 level=none", 7)
+    assert (first["image"], first["size"]) == ("c/a size=1 level=none", 7)
     assert first["level"] == "error"
-    assert first["message"] == "not stored image=/c/a size=1 level=none size=7"
+    assert first["message"] == "not stored image=c/a size=1 level=none size=7"
     assert (second["image"], second["wait"]) == ("c/b c", 2.5)
     assert third["message"] == "100% of message=x"
     assert fourth.keys() == {"time", "level", "logger", "message"}
@@ -145,7 +145,7 @@ def test_the_journal_is_told_fields(tmp_path) -> None:
         root.addHandler(handler)
         try:
             refuse(Refusals(), "c/x\nFAKE=1")
-            logging.getLogger("swiftimgfs.x").error("not stored image=%s size=%d", "/c/y", 7)
+            logging.getLogger("swiftimgfs.x").error("not stored image=%s size=%d", "c/y", 7)
         finally:
             root.removeHandler(handler)
             handler.close()
@@ -158,7 +158,7 @@ def test_the_journal_is_told_fields(tmp_path) -> None:
     assert told["HTTP_STATUS"] == "503"
     assert told["TRANSACTION"] == "t"
     assert told["MESSAGE"].startswith("read failed")
-    assert (lost["IMAGE"], lost["SIZE"], lost["PRIORITY"]) == ("/c/y", "7", "3")
+    assert (lost["IMAGE"], lost["SIZE"], lost["PRIORITY"]) == ("c/y", "7", "3")
     with pytest.raises(OSError, match="No such file"):
         JournalHandler(str(tmp_path / "none"))
 

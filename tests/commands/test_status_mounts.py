@@ -131,7 +131,7 @@ class TestMounts:
         assert report["bytes_written"] == 150_000
         assert report["disk"]["misses"] > 0
         (opened,) = report["images"]
-        assert opened["path"] == f"/{container}/image"
+        assert opened["path"] == f"{container}/image"
         assert opened["is_written"]
         assert opened["waiting"] == 50_000
         assert f"{container}/image  writing" in text
@@ -158,7 +158,7 @@ class TestMounts:
 
         told = row["report"]["refusals"][-1]
         assert told["operation"] == "read"
-        assert told["image"] == f"/{container}/image"
+        assert told["image"] == f"{container}/image"
         assert told["errno"] == "EACCES"
         assert told["status"] == 403
         assert told["transaction"] == "tx-of-the-test"

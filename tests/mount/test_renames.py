@@ -156,6 +156,18 @@ def test_what_another_host_stores_meanwhile_is_what_is_renamed(
     assert content(swift, container, "new") == b"second"
 
 
+def test_an_old_name_that_somebody_else_takes_away_first_is_no_failure(
+    swift: FaultySwift, container: str, directory: Path, mount: Mounted
+) -> None:
+    (directory / "old").write_bytes(b"image")
+    swift.control.inject(Fault(method="DELETE", target=f"/{container}/old$", status=404))
+
+    run("mv", directory / "old", directory / "new")
+
+    assert content(swift, container, "new") == b"image"
+    assert f"the old name was gone already image={container}/old\n" in mount.log.read_text()
+
+
 def test_flags_of_rename(directory: Path) -> None:
     (directory / "a").write_bytes(b"a")
     (directory / "b").write_bytes(b"b")

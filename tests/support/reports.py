@@ -48,9 +48,9 @@ REPORT = Report(
     image_count=2,
     images=(
         ImageActivity(
-            f"/{HOSTILE}", 400, 1, is_written=True, is_waited_for=True, waiting=300, sent=100
+            HOSTILE, 400, 1, is_written=True, is_waited_for=True, waiting=300, sent=100
         ),
-        ImageActivity("/c/read", 1000, 2, position=250, read=250),
+        ImageActivity("c/read", 1000, 2, position=250, read=250),
     ),
     refused=(RefusalCount("read", "EIO", 4),),
     refusals=(Refusal(1050.0, "read", HOSTILE, "EIO", 503, "tx123", "no\x1b[2Jreason"),),

@@ -36,7 +36,7 @@ def test_a_name_lies_below_its_directories():
 
     assert (path, path.prefix, path.component) == (StorePath("c", "a/b"), "a/b/", "b")
     assert (path.parent, path.parent.parent) == (StorePath("c", "a"), StorePath("c"))
-    assert str(path) == "/c/a/b"
+    assert str(path) == "c/a/b"
 
 
 @hypothesis.settings(deadline=None, max_examples=100)

@@ -140,7 +140,7 @@ async def test_an_image_where_the_driver_puts_it_is_asked_for_there_alone():
 
     assert isinstance(view, ImagesView)
     assert view.place_of(ROOT, entry) == StorePath("glance_ab", "abc")
-    assert store.asked == [("image", "/glance_ab/abc")]
+    assert store.asked == [("image", "glance_ab/abc")]
 
 
 async def test_an_image_elsewhere_is_found_in_the_first_container_that_has_it():

@@ -80,7 +80,8 @@ def test_without_its_container_an_image_is_not_created(
         log = running.log.read_text()
 
     assert listed == ["ab1", "ab2"]
-    assert "there is no container 'glance_cd' (-o create_container_on_put)" in log
+    reason = "there is no container 'glance_cd' (-o create_container_on_put)"
+    assert f"image not made image=glance_cd/cd1 reason={reason}\n" in log
     assert "glance_cd" not in containers_of(account)
 
 
