@@ -96,7 +96,8 @@ def _facts(report: Report, before: Report | None) -> Table:
 
 def _fact_rows(report: Report, before: Report | None) -> Iterator[tuple[str, str]]:
     mount, memory, dirty = report.mount, report.memory, report.dirty
-    yield "as", f"{mount.identity}, {mount.account}"
+    yield "login", mount.identity
+    yield "account", mount.account
     read_only = ", read-only" if mount.is_read_only else ""
     yield "up", f"{format_age(report.uptime)}, pid {mount.pid}{read_only}"
     yield "memory", f"{_of(memory.held, memory.limit)}, {_hits(memory.hits, memory.misses)}"

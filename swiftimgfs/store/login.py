@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # A password that was typed at a prompt, or that somebody has set for us.
 KEY_VARIABLE = "SWIFTIMGFS_KEY"
+APPLICATION_CREDENTIAL = "an application credential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,21 @@ def name_of(login: Login, environ: Mapping[str, str]) -> str:
         case CloudLogin(cloud):
             return f"cloud {cloud}"
         case ReferenceLogin(reference):
-            return reference.user or "nobody: no login"
+            return reference.user or APPLICATION_CREDENTIAL
         case CallerLogin():
             return "whoever calls"
         case EnvironmentLogin():
-            user = environ.get("ST_USER") or environ.get("OS_USERNAME") or "a token"
-            project = environ.get("OS_PROJECT_NAME", "")
-            return f"{project}:{user}" if project and "ST_USER" not in environ else user
+            return _name_in(environ)
+
+
+def _name_in(environ: Mapping[str, str]) -> str:
+    if user := environ.get("ST_USER"):
+        return user
+    user, project = environ.get("OS_USERNAME"), environ.get("OS_PROJECT_NAME")
+    if user:
+        return f"{project}:{user}" if project else user
+    is_credential = any(name.startswith("OS_APPLICATION_CREDENTIAL_") for name in environ)
+    return APPLICATION_CREDENTIAL if is_credential else "a token"
 
 
 def missing_key(login: Login, environ: Mapping[str, str]) -> str | None:
@@ -209,7 +218,7 @@ def _of_reference(
         return LegacyIdentity(
             reference.auth_url, reference.user, reference.key, transport, endpoint
         )
-    who = reference.user or "an application credential"
+    who = reference.user or APPLICATION_CREDENTIAL
     who += f" (reference {reference.name})" if reference.name else ""
     return KeystoneIdentity(_session_of(reference, transport), endpoint, who)
 

@@ -53,7 +53,9 @@ def test_what_is_shown_of_a_mount() -> None:
     text = shown(Asked(ENTRY, REPORT, pid=42), before={ENTRY.device: EARLIER})
 
     assert "/mnt/images  env:" in text
-    assert "demo:demo, http://swift/v1/AUTH_demo" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["login", "demo:demo"] in rows
+    assert ["account", "http://swift/v1/AUTH_demo"] in rows
     assert "1m1s, pid 42" in text
     assert "75.0 % of 4 found" in text
     assert "2 damaged" in text
