@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING, ClassVar
+import re
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What may stand before a name that a reason begins with: the method of a request.
+_METHOD: Final = re.compile("([A-Z]+ )?")
 
 
 class SwiftImgFsError(Exception):
@@ -241,6 +245,19 @@ def answer_of(failure: BaseException) -> tuple[int | None, str]:
             return cause.status, cause.transaction
         cause = cause.__cause__
     return None, ""
+
+
+def reason_beside(name: object, reason: object) -> str:
+    """Return a reason for who has read an image's name before it: without the name.
+
+    `c/x: exists` is `exists`, and `PUT c/x: 503` is `PUT: 503`. One that names something else,
+    a segment for instance, stays as it is.
+    """
+    text = str(reason)
+    before, named, after = text.partition(f"{name}: ")
+    if not (named and _METHOD.fullmatch(before)):
+        return text
+    return f"{before.rstrip()}: {after}" if before else after
 
 
 def host_failure(exc: OSError, what: str) -> HostDiskError:

@@ -194,7 +194,8 @@ def _print(done: Done, *, is_dry: bool, as_json: bool) -> None:
     if done.orphans:
         console.print(_table(done))
     for (container, name), reason in left.items():
-        line = f"not deleted: {container}/{name}: {reason}"
+        place = f"{container}/{name}"
+        line = f"not deleted: {place}: {errors.reason_beside(place, reason)}"
         console.print(Text(printable(line), style="red"), soft_wrap=True)
     count, size = done.of(o for o in done.orphans if (o.container, o.name) not in left)
     verb = "would be deleted" if is_dry else "deleted"

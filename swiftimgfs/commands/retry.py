@@ -288,7 +288,7 @@ class _Sender:
             await self._resumption.send_again(found, entry)
         except errors.SwiftImgFsError as failure:
             await _give_back(found, entry, str(failure), errno_name_of(failure))
-            _say(f"not stored: {found.record.image}: {failure}", is_failure=True)
+            _say_not("stored", found.record, failure)
             return False
         except BaseException:  # Ctrl-C
             with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
@@ -306,7 +306,7 @@ class _Sender:
             count = await forget(self._resumption.store, found.record)
         except errors.SwiftImgFsError as failure:
             self._session.keep(found.path)
-            _say(f"not forgotten: {found.record.image}: {failure}", is_failure=True)
+            _say_not("forgotten", found.record, failure)
             return False
         shutil.rmtree(found.path)
         _say(f"forgotten: {found.record.image}, {count} segments deleted")
@@ -322,6 +322,11 @@ class _Sender:
 
 async def _give_back(found: Found, entry: JournalEntry, reason: str, errno_name: str) -> None:
     await entry.keep(found.record.recipe or {}, found.spool, reason, errno_name)
+
+
+def _say_not(done: str, record: UploadRecord, failure: errors.SwiftImgFsError) -> None:
+    reason = errors.reason_beside(record.image, failure)
+    _say(f"not {done}: {record.image}: {reason}", is_failure=True)
 
 
 def _say(line: str, *, is_failure: bool = False) -> None:

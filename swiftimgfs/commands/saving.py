@@ -76,7 +76,8 @@ async def _save_one(found: Found, directory: Path, read: Read) -> bool:
     try:
         saved = await save_kept(found, directory, read)
     except errors.SwiftImgFsError as failure:
-        print(printable(f"not saved: {image}: {failure}"), file=sys.stderr)  # noqa: T201
+        line = f"not saved: {image}: {errors.reason_beside(image, failure)}"
+        print(printable(line), file=sys.stderr)  # noqa: T201
         return False
     line = f"saved: {image} as {saved.path}"
     if saved.missing:

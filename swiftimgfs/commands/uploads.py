@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.filesize import decimal
 from rich.text import Text
 
+from swiftimgfs import errors
 from swiftimgfs.commands.source import format_age, printable
 from swiftimgfs.commands.tables import FittingTable
 from swiftimgfs.writing.state_directory import Damaged
@@ -82,8 +83,8 @@ def _cells(upload: Found | Damaged) -> list[Text]:
     else:
         record = upload.record
         size = "" if record.size is None else decimal(record.size)
-        told = f"{record.errno}: {record.reason}" if record.errno else record.reason
-        reason = upload.waiting or told
+        told = errors.reason_beside(record.image, record.reason)
+        reason = upload.waiting or (f"{record.errno}: {told}" if record.errno else told)
         age = format_age(time.time() - record.started)
         texts = [age, decimal(upload.sent), size, record.image, record.token, reason]
     return [Text(printable(text)) for text in texts]

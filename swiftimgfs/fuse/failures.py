@@ -69,13 +69,12 @@ class Refusals:
         """Take note of a refusal, and tell the log."""
         status, transaction = errors.answer_of(failure)
         name = errors.errno_name(errors.errno_of(failure))
+        reason = errors.reason_beside(image, failure)
         is_expected = isinstance(failure, EXPECTED)
         if not is_expected:
             self.counts[operation, name] += 1
             self._latest.append(
-                Refusal(
-                    time.time(), operation, image, name, status or 0, transaction, str(failure)
-                )
+                Refusal(time.time(), operation, image, name, status or 0, transaction, reason)
             )
         facts = {
             "operation": operation,
@@ -92,7 +91,7 @@ class Refusals:
             name,
             status or "-",
             transaction or "-",
-            failure,
+            reason,
             exc_info=None if isinstance(failure, errors.SwiftImgFsError) else failure,
             extra=facts,
         )

@@ -149,9 +149,9 @@ class OpenFiles:
         try:
             await self._versions.commit(image)
         except errors.SwiftImgFsError as failure:
-            log.warning(
-                "not stored after the last close image=%s reason=%s", image.inode.path, failure
-            )
+            path = image.inode.path
+            reason = errors.reason_beside(path, failure)
+            log.warning("not stored after the last close image=%s reason=%s", path, reason)
 
     async def close_all(self) -> None:
         """Give up everything that is open, at unmount."""

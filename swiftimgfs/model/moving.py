@@ -46,7 +46,8 @@ async def move(
         try:
             return await _move_once(names, source, target, inode)
         except errors.ImageChangedError as failure:
-            log.info("changed while it was renamed image=%s reason=%s", source, failure)
+            reason = errors.reason_beside(source, failure)
+            log.info("changed while it was renamed image=%s reason=%s", source, reason)
     return await _move_once(names, source, target, inode)
 
 

@@ -152,7 +152,8 @@ class Posts:
             if not inode.is_unlinked:
                 info = await self._send(inode, changes)
         except errors.SwiftImgFsError as failure:
-            log.warning("metadata not stored image=%s reason=%s", path, failure)
+            reason = errors.reason_beside(path, failure)
+            log.warning("metadata not stored image=%s reason=%s", path, reason)
             if inode.lookups > 0 or inode.opens > 0:  # else nobody can ask any more
                 self._failures[inode] = failure
             inode.forget_unsent(changes)

@@ -163,7 +163,7 @@ def test_one_that_cannot_be_deleted_is_named_and_the_rest_goes(
 
     said = gc("--older-than", "0s", status=1)
 
-    assert f"not deleted: glance/{UUID}-00001" in said
+    assert f"not deleted: glance/{UUID}-00001: DELETE: 403 " in said
     assert everything(client) == KEPT | MANIFESTS | {("glance", f"{UUID}-00001")}
 
 

@@ -103,6 +103,16 @@ def test_a_line_for_people_is_one_line(logged) -> None:
     ]
 
 
+def test_a_refusal_names_its_image_once(logged) -> None:
+    _, lines = logged(OneLineFormatter("%(message)s"))
+    refusals = Refusals()
+
+    refusals.note("read", "c/x", errors.StoreUnavailableError("GET c/x: 503", status=503))
+
+    assert lines == ["read failed image=c/x errno=EIO status=503 transaction=- reason=GET: 503"]
+    assert [refusal.reason for refusal in refusals.latest()] == ["GET: 503"]
+
+
 def test_an_image_that_fails_again_and_again_does_not_flood_the_log(
     logged, monkeypatch
 ) -> None:

@@ -158,9 +158,9 @@ async def test_failures_and_damage_are_told_by_the_exit_status(
 async def test_a_reason_is_read_by_the_word_however_narrow_the_terminal(
     session, journal, state, width
 ) -> None:
-    reason = "PUT c/failed: 507 Insufficient Storage: no room on the disks of the cluster"
+    reason = "507 Insufficient Storage: no room on the disks of the cluster"
     failed = await journal.begin("c", "failed", "etag")
-    await failed.keep({"size": 5}, None, reason, "ENOSPC")
+    await failed.keep({"size": 5}, None, f"PUT c/failed: {reason}", "ENOSPC")
     out = io.StringIO()
 
     uploads = list(StateDirectory(state).all_uploads())
@@ -172,7 +172,7 @@ async def test_a_reason_is_read_by_the_word_however_narrow_the_terminal(
     assert (len(row) == 1) == (width == 250)
     assert any(line.endswith(failed.token) for line in map(str.rstrip, row)) or width == 250
     words = " ".join(" ".join(row).split())
-    assert f"{failed.token} ENOSPC: {reason}" in words
+    assert f"{failed.token} ENOSPC: PUT: {reason}" in words  # the image has a column
 
 
 def test_ages() -> None:

@@ -31,6 +31,26 @@ def test_a_failure_remembers_how_long_the_server_asked_to_wait():
     assert errors.StoreUnavailableError("busy", retry_after=3.0).retry_after == 3.0
 
 
+@pytest.mark.parametrize(
+    ("reason", "left"),
+    [
+        ("c/x: exists", "exists"),
+        ("PUT c/x: 503 Busy", "PUT: 503 Busy"),
+        ("PUT c/x/1: 503 Busy", "PUT c/x/1: 503 Busy"),
+        ("PUT other/c/x: 503 Busy", "PUT other/c/x: 503 Busy"),
+        ("what was kept of c/x: no room", "what was kept of c/x: no room"),
+        ("GET account: 503 Busy", "GET account: 503 Busy"),
+        ("timed out", "timed out"),
+    ],
+)
+def test_a_reason_beside_an_image_does_not_name_it_again(reason, left):
+    assert errors.reason_beside("c/x", errors.SwiftImgFsError(reason)) == left
+
+
+def test_a_reason_beside_an_unknown_image_stays_as_it_is():
+    assert errors.reason_beside("", "PUT c/x: 503 Busy") == "PUT c/x: 503 Busy"
+
+
 def test_without_a_failure_nothing_is_raised():
     with errors.first_failure():
         result = 1

@@ -82,7 +82,8 @@ def test_a_change_that_fails_is_told_at_fsync_and_not_shown(
     swift.control.clear()
 
     assert image.stat().st_mode == mode
-    assert f"metadata not stored image={directory.name}/image" in mount.log.read_text()
+    told = f"metadata not stored image={directory.name}/image reason=POST: 403 "
+    assert told in mount.log.read_text()
     settle(image)  # told once
 
 
