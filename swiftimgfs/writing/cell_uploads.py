@@ -102,7 +102,9 @@ class CellUploads:
             await self._format.get_ready()
         except errors.SwiftImgFsError as failure:  # told by the first upload, if it lasts
             log.info(
-                "no place for segments yet image=%s reason=%s", self._uploader.name, failure
+                "no place for segments yet image=%s/%s reason=%s",
+                *self._uploader.image,
+                failure,
             )
 
     def start(self, cell: Cell) -> None:
@@ -154,7 +156,9 @@ class CellUploads:
             async with self._parts.slots:
                 await self._upload_now(cell)
         except errors.SwiftImgFsError as failure:
-            log.warning("segment not stored image=%s reason=%s", self._uploader.name, failure)
+            log.warning(
+                "segment not stored image=%s/%s reason=%s", *self._uploader.image, failure
+            )
             cell.failure = failure
         finally:
             cell.is_waiting = cell.is_frozen = False

@@ -323,7 +323,7 @@ class ImageWriter:
                 is_told=self._failure is not None,
             )
         except errors.HostDiskError as failure:
-            log.warning("not kept image=%s reason=%s", self.name, failure)
+            log.warning("not kept image=%s/%s reason=%s", *self._uploader.image, failure)
             return False
         if is_kept:
             self._spool.detach()
