@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import statistics
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from tests.benchmarks.endpoint import Traffic
 from tests.benchmarks.jobs import JOB_SECONDS, Reading, look_up
 from tests.benchmarks.peers import (
     COMMANDS,
+    CURLS,
     MD5SUM,
     MEMORY,
+    SEGMENT_SIZE,
     SWIFT_UPLOAD,
     SWIFTCLIENT,
+    curl_uploads,
     mounted,
     swift_upload,
 )
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.images import Image, Images
     from tests.benchmarks.jobs import Job
     from tests.benchmarks.names import NamesJob, Walked
+    from tests.benchmarks.peers import Command
     from tests.benchmarks.stock import Stock
     from tests.benchmarks.writing import WritingJob
 
@@ -202,7 +207,10 @@ def measure_writing(
     endpoint.wipe()
     try:
         if peer == SWIFT_UPLOAD:
-            return _measure_upload(image, endpoint)
+            command = swift_upload(endpoint, image.path, image.name)
+            return _measure_upload(command, image, endpoint)
+        if peer == CURLS:
+            return _measure_parts(image, endpoint, directory)
         return _measure_writing_mount(job, peer, image, endpoint, directory)
     except OSError as exc:  # of a path in the mount, or the mount's process is gone
         raise ToolError(str(exc)) from exc
@@ -210,8 +218,15 @@ def measure_writing(
         endpoint.wipe()
 
 
-def _measure_upload(image: Image, endpoint: Endpoint) -> Sample:
-    command = swift_upload(endpoint, image.path, image.name)
+def _measure_parts(image: Image, endpoint: Endpoint, directory: Path) -> Sample:
+    with tempfile.TemporaryDirectory(dir=directory) as parts:
+        split = ["split", f"--bytes={SEGMENT_SIZE}", image.path, f"{parts}/{image.name}."]
+        run(split, JOB_SECONDS)
+        command = curl_uploads(endpoint, sorted(Path(parts).iterdir()))
+        return _measure_upload(command, image, endpoint)
+
+
+def _measure_upload(command: Command, image: Image, endpoint: Endpoint) -> Sample:
     endpoint.forget_traffic()
     finished = run(command.arguments, JOB_SECONDS, command.environ)
     written = Written(image.size, finished.seconds)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks.images import MIB, PLAIN, QCOW2, SCATTERED, SPARSE
 from tests.benchmarks.jobs import BLOCK, JOB_SECONDS
-from tests.benchmarks.peers import OURS, OURS_UNHASHED, RCLONE, RCLONE_WRITING, SWIFT_UPLOAD
+from tests.benchmarks.peers import (
+    CURLS,
+    OURS,
+    OURS_UNHASHED,
+    RCLONE,
+    RCLONE_WRITING,
+    SWIFT_UPLOAD,
+)
 from tests.benchmarks.processes import ToolError, run, run_all
 from tests.benchmarks.servers import SWALLOW, SWIFT
 
@@ -170,7 +177,7 @@ def is_same_disk(image: Image, directory: Path) -> None:
 _ALL = (OURS, OURS_UNHASHED, *RCLONE_WRITING, SWIFT_UPLOAD)
 
 WRITING_JOBS = (
-    WritingJob("write", SWIFT, PLAIN, dd, _ALL),
+    WritingJob("write", SWIFT, PLAIN, dd, (*_ALL, CURLS)),
     WritingJob("write-swallow", SWALLOW, PLAIN, dd, _ALL),
     WritingJob("four-writers", SWIFT, PLAIN, dd_at_once, (OURS, RCLONE), most_runs=1),
     WritingJob("four-writers-swallow", SWALLOW, PLAIN, dd_at_once, (OURS, RCLONE), most_runs=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.claims import Claim, Results, at_least, at_most
-from tests.benchmarks.peers import RCLONE, RCLONE_WRITING, SWIFT_UPLOAD
+from tests.benchmarks.peers import CURLS, RCLONE, RCLONE_WRITING, SWIFT_UPLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,8 @@ def _against_peers(results: Results) -> list[Claim]:
                 f"{job}: / swift upload", swift_upload, results.ratio(job, [SWIFT_UPLOAD])
             ),
         ]
-    return claims
+    most = results.ratio("write", [CURLS])
+    return [*claims, Claim("write: / eight curls, all that Swift takes", "", most, None)]
 
 
 def _economy(results: Results) -> list[Claim]:
