@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from swiftimgfs.mountpoint import why_not_mounted
+from swiftimgfs.mountpoint import DEVICE, why_not_mounted
 from tests.support.commands import done_by
 from tests.support.nobody import AS_NOBODY, NOBODY, needs_setpriv
 
@@ -38,7 +39,16 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def mount(swift: FaultySwift, place: Path) -> Callable[..., str]:
+def everybodys_device() -> Iterator[None]:
+    """Let everybody open /dev/fuse, as udev does: where there is none, it is root's alone."""
+    mode = stat.S_IMODE(DEVICE.stat().st_mode)
+    DEVICE.chmod(0o666)
+    yield
+    DEVICE.chmod(mode)
+
+
+@pytest.fixture
+def mount(swift: FaultySwift, place: Path, everybodys_device: None) -> Callable[..., str]:
     """Mount as nobody, who can read this checkout but is otherwise like anybody."""
     home = place.parent / "home"
     home.mkdir()
