@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from swiftimgfs import errors
 from swiftimgfs.layout import Layout, Zeros
 from swiftimgfs.store.image_store import StoredImage, whole_object
+from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.store.request import Payload
     from swiftimgfs.writing.cells import Hole
@@ -86,7 +86,7 @@ class Committer:
             return await self._put_plain(payload, headers) if has_name else None
 
     async def _put_plain(self, payload: Payload, headers: Mapping[str, str]) -> Committed:
-        await self._check_base()
+        await self._check_base(())
         store, uploader = self._parts.store, self._uploader
         if self._replaced(()) or uploader.entry_so_far is not None:
             await self._announce(await store.md5_of(payload), ())
@@ -116,7 +116,7 @@ class Committer:
         layout: Layout,
         headers: Mapping[str, str],
     ) -> Committed:
-        await self._check_base()
+        await self._check_base([_name(row) for row in rows if isinstance(row, Segment)])
         flat = await self._format.prepare(rows)
         folded = await self._format.fold(flat)
         named = dict.fromkeys([*(_name(s) for s in flat), *folded.made])
@@ -183,18 +183,28 @@ class Committer:
             await entry.committed()
         return Committed(image, [*replaced, *left], entry)
 
-    async def _check_base(self) -> None:
-        """Refuse to replace an image that is not the one we opened."""
-        if self.base is None or self._parts.options.last_writer_wins:
+    async def _check_base(self, named: Collection[ObjectName]) -> None:
+        """Refuse to replace an image that is not the one we opened, or to name what is not ours.
+
+        One that has lost its name may have another: what it is made of is that one's then, and
+        is neither named nor deleted by us. Without any of it we are in nobody's way.
+        """
+        if self.base is None:
             return
         base = self.base.info
+        image = f"{base.container}/{base.name}"
         try:
             now = await self._parts.store.head_image(base.container, base.name)
         except errors.NotFoundError:
-            return  # deleted since: what we write is not in anybody's way
-        if now.etag != base.etag:
+            if not {*self.base.parts}.isdisjoint(named):
+                raise errors.ImageChangedError(
+                    f"{image}: removed or renamed by somebody else since it was opened"
+                ) from None
+            self.base = None
+            return
+        if now.etag != base.etag and not self._parts.options.last_writer_wins:
             raise errors.ImageChangedError(
-                f"{base.container}/{base.name}: changed by somebody else since it was opened"
+                f"{image}: changed by somebody else since it was opened"
             )
 
     async def _ours_after_all(

@@ -77,7 +77,12 @@ def pieces_of(
 
 def names_stored(recipe: Mapping[str, Any]) -> bool:
     """Return whether some of the bytes are in Swift: uploaded, or of the image that was edited."""
-    return any(row[1] == STORED for row in recipe["extents"])
+    return bool(stored_in(recipe))
+
+
+def stored_in(recipe: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the objects in which some of the bytes are, each as container and name."""
+    return {(row[2], row[3]) for row in recipe["extents"] if row[1] == STORED}
 
 
 def read_from_own(recipe: Mapping[str, Any], etag: str, size: int) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
 from swiftimgfs.reading.reader import ImageReader
+from swiftimgfs.writing.claims import read_claims
 from swiftimgfs.writing.glance_format import CLAIM
-from swiftimgfs.writing.recipe import damage_told, names_stored, read_from_own
+from swiftimgfs.writing.recipe import damage_told, names_stored, read_from_own, stored_in
 from swiftimgfs.writing.sight import Sight, image_now
 from swiftimgfs.writing.writer import ImageWriter
 
@@ -61,6 +62,7 @@ class Resumption:
                     self._parts, recipe, found.spool, entry, reader, base
                 )
             with _told_what_is_gone(record, base):
+                await self._check_named(record, base)
                 committed = await writer.commit()
         finally:
             reader.close()
@@ -88,6 +90,20 @@ class Resumption:
         if not is_the_same:
             raise errors.ImageChangedError(f"{record.image}: changed by somebody else since")
         return base, None
+
+    async def _check_named(self, record: UploadRecord, base: StoredImage | None) -> None:
+        """Refuse to name segments of the old version that another image names by now.
+
+        Such as the old version itself, where somebody has renamed it.
+        """
+        others = stored_in(record.recipe or {}) - {(record.container, record.name)}
+        others -= {*(base.parts if base is not None else ())}
+        if others <= {*await uploaded_objects(self.store, record)}:
+            return
+        if (await read_claims(self.store)).unnamed(others) != others:
+            raise errors.ImageChangedError(
+                f"{record.image}: renamed by somebody else since it was opened"
+            )
 
     async def _left_over(
         self, record: UploadRecord, committed: Committed, stored: Attempt | None

@@ -253,6 +253,28 @@ class TestEdits:
         assert body_of(client, container) == b"ed." + OLD[3:]
         assert host.status() == []
 
+    def test_leave_the_old_version_alone_that_has_another_name_by_now(
+        self, host: Host, container: str, client
+    ) -> None:
+        with host.mounted() as running:
+            path = running.path / container / "x"
+            path.write_bytes(OLD)
+            image = path.open("r+b", buffering=0)
+            image.write(b"ed.")
+            raw = "multipart-manifest=get&format=raw"
+            rows = client.get_object(container, "x", query_string=raw)[1]
+            client.put_object(container, "y", rows, query_string="multipart-manifest=put")
+            client.delete_object(container, "x")
+            with pytest.raises(OSError, match="Stale"):
+                image.close()
+            host.wait_until_one_is_kept()
+
+        for options in ((), ("-o", "last_writer_wins")):
+            assert "--save-to" in host.command("retry", *options, status=1)
+
+        assert body_of(client, container, "y") == OLD
+        assert len(host.status()) == 1
+
     def test_are_stored_again_over_their_own_when_only_the_answers_were_lost(
         self, host: Host, swift: FaultySwift, container: str, client
     ) -> None:

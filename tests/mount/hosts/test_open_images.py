@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.mounts import mounted
+from tests.support.stored import content
 from tests.support.two_hosts import LARGE, SEGMENTS, SMALL
 
 if TYPE_CHECKING:
@@ -150,6 +151,34 @@ def test_who_edits_what_another_host_changed_meanwhile_is_told_estale(
     assert caught.value.errno == errno.ESTALE
     assert (there / "image").read_bytes() == b"ours" + content
     assert (here / "image").read_bytes() == b"ours" + content
+
+
+def test_who_edits_what_another_host_renamed_meanwhile_leaves_that_whole(
+    here: Path, there: Path, swift: FaultySwift, container: str
+) -> None:
+    (here / "image").write_bytes(LARGE)
+    image = (there / "image").open("r+b", buffering=0)
+    image.write(b"theirs")
+    (here / "image").rename(here / "renamed")
+
+    with pytest.raises(OSError) as caught:
+        image.close()
+
+    assert caught.value.errno == errno.ESTALE
+    assert content(swift, container, "renamed") == LARGE
+    assert content(swift, container, "image") is None
+
+
+def test_who_wrote_all_of_what_another_host_renamed_meanwhile_stores_it(
+    here: Path, there: Path, swift: FaultySwift, container: str
+) -> None:
+    (here / "image").write_bytes(LARGE)
+    with (there / "image").open("wb", buffering=0) as image:
+        image.write(LARGE[::-1])
+        (here / "image").rename(here / "renamed")
+
+    assert content(swift, container, "renamed") == LARGE
+    assert content(swift, container, "image") == LARGE[::-1]
 
 
 def test_with_last_writer_wins_the_last_close_wins_as_a_whole(
