@@ -4,6 +4,9 @@ Every container is listed to its end. An SLO shows as one in a listing, and its 
 what it names; a DLO looks like an empty object, and its HEAD says under which prefix. A
 manifest that Swift stored before its listings told (2.18) looks like a plain image: those
 are asked too, where it matters. Whatever cannot be read might name anything, so it raises.
+What was listed and is gone when it is asked may have another name by now, which was listed
+before it had it: then everything is asked again. A row that is listed for long after its
+object was deleted, as Swift allows, is gone the second time too, and counts as nothing.
 
 A manifest can be named itself, by one that it is nested in. `Claims` is pure.
 """
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     Seen = Callable[[str, ObjectRow], None]
 
 READERS: Final = 8
+MOST_LOOKS: Final = 8  # a renamed image takes one more; so many only who never stops renaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +107,68 @@ async def read_claims(
         is_thorough: Says of what looks plain whether it has to be asked too.
 
     Raises:
+        StoreUnavailableError: Images were renamed or removed all the time meanwhile.
         SwiftImgFsError: A container or a manifest cannot be read.
     """
-    claims = Claims()
+
+    def may_name(container: str, row: ObjectRow) -> bool:
+        is_old = row.is_slo and row.last_modified_ns < since_ns
+        return (row.may_be_manifest and not is_old) or (
+            is_thorough is not None and is_thorough(container, row)
+        )
+
+    known: set[tuple[str, str, int]] = set()
+    for _ in range(MOST_LOOKS):
+        look = await _look(store, seen, may_name)
+        if look.gone <= known:
+            return look.claims
+        known |= look.gone
+    raise errors.StoreUnavailableError(
+        "images are renamed or removed all the time, so what manifests name cannot be told"
+    )
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look at all manifests.
+
+    Attributes:
+        claims: What those name that were there.
+        gone: What was listed, with its time, and no more there when it was asked.
+    """
+
+    store: ImageStore
+    claims: Claims = field(default_factory=Claims)
+    gone: set[tuple[str, str, int]] = field(default_factory=set)
+
+    async def ask(self, rows: trio.MemoryReceiveChannel[tuple[str, ObjectRow]]) -> None:
+        async with rows:
+            async for container, row in rows:
+                try:
+                    named = await _named_by(self.store, container, row)
+                except errors.NotFoundError:
+                    self.gone.add((container, row.name, row.last_modified_ns))
+                else:
+                    self.claims.add((container, row.name), named)
+
+
+async def _look(
+    store: ImageStore, seen: Seen | None, may_name: Callable[[str, ObjectRow], bool]
+) -> _Look:
+    look = _Look(store)
     sender, receiver = trio.open_memory_channel[tuple[str, "ObjectRow"]](READERS)
-
-    async def read(receiver: trio.MemoryReceiveChannel[tuple[str, ObjectRow]]) -> None:
-        async with receiver:
-            async for container, row in receiver:
-                claims.add((container, row.name), await _named_by(store, container, row))
-
     with errors.first_failure():
         async with trio.open_nursery() as nursery, sender:
             for _ in range(READERS):
-                nursery.start_soon(read, receiver.clone())
+                nursery.start_soon(look.ask, receiver.clone())
             receiver.close()
             for container in await store.list_containers():
                 async for row in _rows(store, container.name):
                     if seen is not None:
                         seen(container.name, row)
-                    is_old = row.is_slo and row.last_modified_ns < since_ns
-                    if (row.may_be_manifest and not is_old) or (
-                        is_thorough is not None and is_thorough(container.name, row)
-                    ):
+                    if may_name(container.name, row):
                         await sender.send((container.name, row))
-    return claims
+    return look
 
 
 async def _rows(store: ImageStore, container: str) -> AsyncIterator[ObjectRow]:
@@ -143,16 +184,13 @@ async def _rows(store: ImageStore, container: str) -> AsyncIterator[ObjectRow]:
 
 
 async def _named_by(store: ImageStore, container: str, row: ObjectRow) -> Named | None:
-    with contextlib.suppress(errors.NotFoundError):  # gone by now, and names nothing
-        if row.is_slo:
-            with contextlib.suppress(errors.ImageChangedError):  # something else by now
-                return await _named_by_slo(store, container, row.name)
-        info = await store.head_image(container, row.name)
-        if info.manifest is Manifest.SLO:
+    if row.is_slo:
+        with contextlib.suppress(errors.ImageChangedError):  # something else by now
             return await _named_by_slo(store, container, row.name)
-        if info.dlo is not None:
-            return Named(prefix=info.dlo)
-    return None
+    info = await store.head_image(container, row.name)
+    if info.manifest is Manifest.SLO:
+        return await _named_by_slo(store, container, row.name)
+    return Named(prefix=info.dlo) if info.dlo is not None else None
 
 
 async def _named_by_slo(store: ImageStore, container: str, name: str) -> Named:

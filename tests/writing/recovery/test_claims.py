@@ -44,6 +44,58 @@ class TestClaims:
         with pytest.raises(errors.StoreUnavailableError):
             await read_claims(store)
 
+    async def test_what_is_renamed_while_it_is_read_names_the_same(
+        self, client, store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = put_segments(client, "a/", b"one")
+        put_slo(client, rows, "z")
+        renaming = iter([("z", "a"), ("a", "b")])
+        read = store.slo_rows
+
+        async def slo_rows(container: str, name: str):
+            for old, new in renaming:
+                put_slo(client, rows, new)
+                client.delete_object("c", old)
+                break
+            return await read(container, name)
+
+        monkeypatch.setattr(store, "slo_rows", slo_rows)
+
+        claims = await read_claims(store)
+
+        assert claims.unnamed({("s", "a/00000000")}) == set()
+
+    async def test_nothing_is_known_while_images_are_renamed_all_the_time(
+        self, client, store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = put_segments(client, "a/", b"one")
+        put_slo(client, rows, "0")
+        read = store.slo_rows
+
+        async def slo_rows(container: str, name: str):
+            put_slo(client, rows, str(int(name) + 1))
+            client.delete_object(container, name)
+            return await read(container, name)
+
+        monkeypatch.setattr(store, "slo_rows", slo_rows)
+
+        with pytest.raises(errors.StoreUnavailableError, match="all the time"):
+            await read_claims(store)
+
+    async def test_a_row_without_an_object_names_nothing(
+        self, client, store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put_slo(client, put_segments(client, "a/", b"one"))
+
+        async def slo_rows(container: str, name: str):
+            raise errors.NotFoundError(f"{container}/{name}")
+
+        monkeypatch.setattr(store, "slo_rows", slo_rows)
+
+        claims = await read_claims(store)
+
+        assert claims.unnamed({("s", "a/00000000")}) == {("s", "a/00000000")}
+
     def test_a_nested_manifest_that_nobody_names_keeps_nothing(self) -> None:
         inner, segment, other = ("s", "inner"), ("s", "1"), ("s", "2")
         claims = Claims({inner: Named(frozenset({segment})), ("c", "x"): Named(prefix=other)})
