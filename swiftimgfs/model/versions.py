@@ -244,7 +244,13 @@ class Versions:
         if image.replaces is not None and image.replaces.handles:
             image.replaces.doomed.append((committed.replaced, committed.entry))
         else:
-            await self._writing.garbage.discard(committed.replaced, committed.entry)
+            info = committed.image.info
+            await self._writing.garbage.discard_replaced(
+                committed.replaced,
+                committed.entry,
+                (info.container, info.name),
+                is_edit=committed.is_edit,
+            )
 
     def is_left_as_it_is(self, info: ImageInfo) -> bool:
         """Return whether nothing of ours is to be stored with an image: it is Glance's."""

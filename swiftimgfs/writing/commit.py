@@ -51,11 +51,13 @@ class Committed:
         image: The image.
         replaced: What nothing names any more: to be deleted when nobody reads it.
         entry: The journal's, which is finished when that is done.
+        is_edit: It names some of what the version named that it replaced.
     """
 
     image: StoredImage
     replaced: list[ObjectName]
     entry: JournalEntry | None = None
+    is_edit: bool = False
 
 
 class Committer:
@@ -167,6 +169,7 @@ class Committer:
 
     async def _done(self, image: StoredImage) -> Committed:
         replaced = self._replaced(image.parts)
+        is_edit = self.base is not None and len(replaced) < len(self.base.parts)
         left, entry = self._uploader.committed(set(image.parts))
         self.base = image
         self._uploader.base_etag = image.info.etag
@@ -181,7 +184,7 @@ class Committer:
         )
         if entry is not None:
             await entry.committed()
-        return Committed(image, [*replaced, *left], entry)
+        return Committed(image, [*replaced, *left], entry, is_edit)
 
     async def _check_base(self, named: Collection[ObjectName]) -> None:
         """Refuse to replace an image that is not the one we opened, or to name what is not ours.

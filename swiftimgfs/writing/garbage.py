@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from swiftimgfs import errors
-from swiftimgfs.writing.deletion import delete_objects
+from swiftimgfs.writing.deletion import CLEAN_UP_SECONDS, delete_objects
+from swiftimgfs.writing.sight import image_now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,9 @@ LONGEST_WAIT: Final = 600.0
 # By then no request of before is on its way, unless somebody raised `timeout`, a minute, so far;
 # what comes later still is found by gc.
 SETTLED_AFTER: Final = 300.0
+# By then a commit of another host has ended that had looked at the image before ours changed it.
+# Of two edits that were committed on an idle Swift, 100 ms apart, each had looked before.
+OTHERS_COMMIT: Final = 2.0
 
 
 class Entry(Protocol):
@@ -74,13 +78,42 @@ class Garbage:
         """
         if not objects or not self._keep_seconds:
             await self._delete(objects, entry)
-            return
+        else:
+            await self._keep(objects, entry)
+
+    async def discard_replaced(
+        self,
+        objects: Sequence[ObjectName],
+        entry: Entry | None,
+        image: ObjectName,
+        *,
+        is_edit: bool,
+    ) -> None:
+        """Delete what a commit of `image` replaced, but for what that names when it is done.
+
+        Two hosts can have edited one version at the same time, and neither is told: Swift has
+        no If-Match for a PUT. The later one names segments that the earlier has replaced. So
+        what an edit replaced goes a moment later, in the background or at the unmount.
+        """
+        if objects and self._keep_seconds:
+            await self._keep(objects, entry, image)
+        elif objects and is_edit:
+            self._nursery.start_soon(self._delete_soon, objects, entry, image)
+        else:
+            await self._delete(objects, entry, image)
+
+    async def _keep(
+        self,
+        objects: Sequence[ObjectName],
+        entry: Entry | None,
+        image: ObjectName | None = None,
+    ) -> None:
         if entry is not None:
             try:
                 await entry.delete_after(time.time() + self._keep_seconds)
             except errors.HostDiskError as failure:
                 log.warning("replaced segments may go early reason=%s", failure)
-        self._nursery.start_soon(self._delete_later, objects, entry)
+        self._nursery.start_soon(self._delete_later, objects, entry, image)
 
     def go_on(self, objects: Sequence[ObjectName], entry: Entry) -> None:
         """Delete in the background what an upload that was given up could not, then end `entry`.
@@ -90,29 +123,64 @@ class Garbage:
         """
         self._nursery.start_soon(self._try_again, objects, entry, SETTLED_AFTER)
 
-    async def _delete_later(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
+    async def _delete_later(
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName | None
+    ) -> None:
         await trio.sleep(self._keep_seconds)
-        await self._delete(objects, entry)
+        await self._delete(objects, entry, image)
 
-    async def _delete(self, objects: Sequence[ObjectName], entry: Entry | None) -> None:
-        left = await self._delete_once(objects, entry)
+    async def _delete_soon(
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName
+    ) -> None:
+        try:
+            await trio.sleep(OTHERS_COMMIT)
+        finally:
+            with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+                await self._delete(objects, entry, image)
+
+    async def _delete(
+        self,
+        objects: Sequence[ObjectName],
+        entry: Entry | None,
+        image: ObjectName | None = None,
+    ) -> None:
+        left = await self._delete_once(objects, entry, image)
         if left:
-            self._nursery.start_soon(self._try_again, left, entry, self._first_wait)
+            self._nursery.start_soon(self._try_again, left, entry, self._first_wait, image)
 
     async def _delete_once(
-        self, objects: Sequence[ObjectName], entry: Entry | None
-    ) -> list[ObjectName]:
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName | None
+    ) -> Sequence[ObjectName]:
         """Delete objects; return those that may go later. What is refused is for gc."""
-        undeleted = await delete_objects(self._store, objects)
+        try:
+            unnamed = await self._unnamed(objects, image)
+        except errors.SwiftImgFsError as failure:
+            log.warning("replaced segments stay for now reason=%s", failure)
+            return objects
+        undeleted = await delete_objects(self._store, unnamed)
         left = [(u.container, u.name) for u in undeleted if u.is_worth_another_try]
         if entry is not None and not left:
             await entry.finished()
         return left
 
+    async def _unnamed(
+        self, objects: Sequence[ObjectName], image: ObjectName | None
+    ) -> Sequence[ObjectName]:
+        """Return what the image does not name that has the name now."""
+        if image is None or not objects:
+            return objects
+        now = await image_now(self._store.newest(), *image)
+        named = {*now.parts} if now is not None else set()
+        return [one for one in objects if one not in named]
+
     async def _try_again(
-        self, objects: Sequence[ObjectName], entry: Entry | None, wait: float
+        self,
+        objects: Sequence[ObjectName],
+        entry: Entry | None,
+        wait: float,
+        image: ObjectName | None = None,
     ) -> None:
         while objects:
             await trio.sleep(wait)
-            objects = await self._delete_once(objects, entry)
+            objects = await self._delete_once(objects, entry, image)
             wait = min(wait * 2, LONGEST_WAIT)

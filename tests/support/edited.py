@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
+from swiftimgfs.writing.garbage import OTHERS_COMMIT
 from tests.support.stored import content
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ def objects(swift: FaultySwift, container: str) -> list[str]:
         if container not in names:
             return []
         return [row["name"] for row in client.get_container(container)[1]]
+
+
+def objects_after_edits(swift: FaultySwift, container: str) -> list[str]:
+    """Return what is there when what edits have replaced is gone."""
+    time.sleep(OTHERS_COMMIT + 0.5)  # noqa: TID251  # no event loop here
+    return objects(swift, container)
 
 
 def stored(swift: FaultySwift, container: str, name: str) -> bytes:

@@ -8,15 +8,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from swiftimgfs.writing.garbage import OTHERS_COMMIT
 from tests.support.mounts import mounted
 from tests.support.stored import content
 from tests.support.two_hosts import LARGE, SEGMENTS, SMALL
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -179,6 +183,36 @@ def test_who_wrote_all_of_what_another_host_renamed_meanwhile_stores_it(
 
     assert content(swift, container, "renamed") == LARGE
     assert content(swift, container, "image") == LARGE[::-1]
+
+
+def close(image: io.FileIO, delay: float) -> int:
+    """Close an image after a moment; return the errno that is told."""
+    time.sleep(delay)  # noqa: TID251  # no event loop here
+    try:
+        image.close()
+    except OSError as exc:
+        return exc.errno or 0
+    return 0
+
+
+@pytest.mark.parametrize("delay", [0, 0.02, 0.04, 0.06, 0.08, 0.1])
+def test_of_two_edits_that_are_closed_at_once_one_wins_as_a_whole(
+    here: Path, there: Path, swift: FaultySwift, container: str, delay: float
+) -> None:
+    (here / "image").write_bytes(LARGE)
+    first, second = ((one / "image").open("r+b", buffering=0) for one in (here, there))
+    first.write(b"first")
+    second.seek(len(LARGE) - len(b"second"))
+    second.write(b"second")
+
+    with ThreadPoolExecutor() as threads:
+        told = [*threads.map(close, (first, second), (0, delay))]
+    time.sleep(OTHERS_COMMIT + 1)  # noqa: TID251  # by then what was replaced is gone
+
+    assert 0 in told
+    assert {*told} <= {0, errno.ESTALE}
+    edits = [b"first" + LARGE[len(b"first") :], LARGE[: -len(b"second")] + b"second"]
+    assert content(swift, container, "image") in edits
 
 
 def test_with_last_writer_wins_the_last_close_wins_as_a_whole(
