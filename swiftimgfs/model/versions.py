@@ -245,7 +245,7 @@ class Versions:
             image.replaces.doomed.append((committed.replaced, committed.entry))
         else:
             info = committed.image.info
-            await self._writing.garbage.discard_replaced(
+            await self._writing.garbage.discard(
                 committed.replaced,
                 committed.entry,
                 (info.container, info.name),

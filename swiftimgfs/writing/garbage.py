@@ -70,30 +70,28 @@ class Garbage:
         self._nursery: Final = nursery
         self._keep_seconds: Final = keep_seconds
 
-    async def discard(self, objects: Sequence[ObjectName], entry: Entry | None = None) -> None:
+    async def discard(
+        self,
+        objects: Sequence[ObjectName],
+        entry: Entry | None = None,
+        image: ObjectName | None = None,
+        *,
+        is_edit: bool = False,
+    ) -> None:
         """Delete objects that the image they were of names no more, then end `entry`.
 
         What may be deleted later is put off here until then, in the background, and kept
         from the next mount too.
-        """
-        if not objects or not self._keep_seconds:
-            await self._delete(objects, entry)
-        else:
-            await self._keep(objects, entry)
-
-    async def discard_replaced(
-        self,
-        objects: Sequence[ObjectName],
-        entry: Entry | None,
-        image: ObjectName,
-        *,
-        is_edit: bool,
-    ) -> None:
-        """Delete what a commit of `image` replaced, but for what that names when it is done.
 
         Two hosts can have edited one version at the same time, and neither is told: Swift has
         no If-Match for a PUT. The later one names segments that the earlier has replaced. So
         what an edit replaced goes a moment later, in the background or at the unmount.
+
+        Args:
+            objects: What to delete.
+            entry: The journal's of it.
+            image: Whose objects they were; what has its name when they go keeps what it names.
+            is_edit: They are what an edit of that image replaced.
         """
         if objects and self._keep_seconds:
             await self._keep(objects, entry, image)
@@ -103,10 +101,7 @@ class Garbage:
             await self._delete(objects, entry, image)
 
     async def _keep(
-        self,
-        objects: Sequence[ObjectName],
-        entry: Entry | None,
-        image: ObjectName | None = None,
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName | None
     ) -> None:
         if entry is not None:
             try:
@@ -130,7 +125,7 @@ class Garbage:
         await self._delete(objects, entry, image)
 
     async def _delete_soon(
-        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName | None
     ) -> None:
         try:
             await trio.sleep(OTHERS_COMMIT)
@@ -139,10 +134,7 @@ class Garbage:
                 await self._delete(objects, entry, image)
 
     async def _delete(
-        self,
-        objects: Sequence[ObjectName],
-        entry: Entry | None,
-        image: ObjectName | None = None,
+        self, objects: Sequence[ObjectName], entry: Entry | None, image: ObjectName | None
     ) -> None:
         left = await self._delete_once(objects, entry, image)
         if left:

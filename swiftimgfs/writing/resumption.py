@@ -69,7 +69,8 @@ class Resumption:
         replaced = [] if committed is None else list(committed.replaced)
         if committed is not None:
             replaced += await self._left_over(record, committed, stored)
-        await self._parts.garbage.discard(replaced, entry)
+        place = (record.container, record.name)
+        await self._parts.garbage.discard(replaced, entry, place)
 
     async def _base_of(self, record: UploadRecord) -> tuple[StoredImage | None, Attempt | None]:
         """Return what has the image's name, and the commit of ours that it is, if it is one.
