@@ -54,9 +54,13 @@ class Host:
 
     def status(self) -> list[dict[str, object]]:
         done = done_by("status", "--json", environ=self._environ, status=None)
-        uploads: list[dict[str, object]] = json.loads(done.stdout)["uploads"]
+        told = json.loads(done.stdout)
+        uploads: list[dict[str, object]] = told["uploads"]
         is_bad = any(upload["state"] in {"failed", "damaged"} for upload in uploads)
-        assert done.returncode == int(is_bad), done
+        # Another test beside this one may have killed a mount, which is told here too.
+        if all(mount["state"] == "serving" for mount in told["mounts"]):
+            assert done.returncode == int(is_bad), done
+        assert done.returncode == 1 or not is_bad, done
         return uploads
 
     def wait_until_nothing_waits(self) -> None:
