@@ -1,4 +1,4 @@
-"""The four servers of Swift, each one function, and the updater of account totals.
+"""The four servers of Swift, each one function; the container server's updates account totals.
 
 Import this only after `swift_server.prepare_swift`: many of Swift's modules read swift.conf
 when they are imported, and keep what they found.
@@ -10,7 +10,7 @@ import importlib
 import os
 import warnings
 from array import array
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import eventlet
@@ -19,7 +19,9 @@ from swift.account.server import AccountController
 from swift.common import constraints, db, wsgi
 from swift.common.http_protocol import SwiftHttpProtocol
 from swift.common.ring import RingData
-from swift.common.utils import get_logger
+from swift.common.swob import wsgi_to_str
+from swift.common.utils import get_logger, hash_path, split_path, storage_directory
+from swift.container.backend import DATADIR
 from swift.container.server import ContainerController
 from swift.container.updater import ContainerUpdater
 from swift.obj import diskfile
@@ -29,13 +31,14 @@ from swift.obj.server import ObjectController
 from swiftimgfs.demo.configuration import DEVICE
 
 if TYPE_CHECKING:
+    import logging
     import socket
     from collections.abc import Callable, Mapping
-    from pathlib import Path
-    from wsgiref.types import WSGIApplication
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 # How long an account's totals lag behind its containers.
 _UPDATER_INTERVAL_SECONDS = 1.0
+_CHANGING = frozenset({"PUT", "POST", "DELETE", "UPDATE"})
 _CONNECTIONS = 1024
 _PART_POWER = 4
 
@@ -48,8 +51,13 @@ def account_server(settings: dict[str, str]) -> WSGIApplication:
 
 
 def container_server(settings: dict[str, str]) -> WSGIApplication:
-    """Return the server that knows a container's objects."""
-    return _application(ContainerController, settings, "container")
+    """Return the server that knows a container's objects.
+
+    Accounts know what changed in their containers a second later.
+    """
+    server: Any = _application(_WatchedContainers, settings, "container")
+    eventlet.spawn(_ChangedContainersUpdater(settings, server.changed).keep_up)
+    return server  # type: ignore[no-any-return]
 
 
 def object_server(settings: dict[str, str]) -> WSGIApplication:
@@ -106,11 +114,6 @@ def write_ring(directory: Path, name: str, port: int) -> None:
     ring.save(str(directory / f"{name}.ring.gz"))
 
 
-def keep_account_totals(settings: dict[str, str]) -> None:
-    """Start telling accounts, every second, what changed in their containers."""
-    eventlet.spawn(_update_forever, _ChangedContainersUpdater(settings))
-
-
 def disable_fsync() -> None:
     """Let this process's writes survive its own end but not the machine's.
 
@@ -151,46 +154,63 @@ def import_wrapper(name: str) -> Callable[[Any], Any]:
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
-class _ChangedContainersUpdater(ContainerUpdater):  # type: ignore[misc]  # swift has no types
-    """Swift's updater, which looks into a container only if its files changed.
+class _WatchedContainers(ContainerController):  # type: ignore[misc]  # swift has no types
+    """Swift's container server, which tells what its requests may have changed.
 
-    Without this a sweep opens every container's database, a millisecond each, every second.
+    Attributes:
+        changed: Directories in which there is the database of such a container.
     """
 
-    def __init__(self, settings: dict[str, str]) -> None:
+    def __init__(self, conf: Mapping[str, str], logger: logging.Logger) -> None:
+        super().__init__(conf, logger=logger)
+        self.changed: set[str] = set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401  -- swift has no types
+        try:
+            return super().__call__(environ, start_response)
+        finally:  # after the change: who looks before it would not look again
+            if environ["REQUEST_METHOD"] in _CHANGING:
+                self._note(wsgi_to_str(environ["PATH_INFO"]))
+
+    def _note(self, path: str) -> None:
+        try:
+            device, partition, account, container, _ = split_path(
+                path, 4, 5, rest_with_last=True
+            )
+        except ValueError:  # not of a container: it was refused
+            return
+        place = storage_directory(DATADIR, partition, hash_path(account, container))
+        self.changed.add(str(Path(self.root, device, place)))
+
+
+class _ChangedContainersUpdater(ContainerUpdater):  # type: ignore[misc]  # swift has no types
+    """Swift's updater, which looks only where something changed, and at first everywhere.
+
+    Swift's own opens every container's database with each sweep. That is for a sweep every
+    five minutes; ours are a second apart.
+    """
+
+    def __init__(self, settings: dict[str, str], changed: set[str]) -> None:
         super().__init__(settings)
-        self._seen: dict[str, tuple[_FileState, _FileState]] = {}
+        self._changed = changed
+        self._changed.update(self.get_paths())
+
+    def keep_up(self) -> None:
+        while True:
+            eventlet.sleep(_UPDATER_INTERVAL_SECONDS)
+            paths = sorted(self._changed)
+            self._changed.clear()
+            for path in paths:
+                self.container_sweep(path)
 
     def process_container(self, dbfile: str) -> None:
-        # Taken before: what changes meanwhile is found by the next sweep.
-        state = (_state_of(dbfile), _state_of(dbfile + ".pending"))
-        if self._seen.get(dbfile) == state:
-            return
-        failures = self.failures
-        super().process_container(dbfile)
-        if self.failures == failures:
-            self._seen[dbfile] = state
-
-
-@dataclass(frozen=True, slots=True)
-class _FileState:
-    modified_ns: int
-    size: int
-
-
-def _state_of(path: str) -> _FileState:
-    try:
-        status = os.stat(path)  # noqa: PTH116  -- called for every container, every second
-    except FileNotFoundError:
-        return _FileState(0, 0)
-    return _FileState(status.st_mtime_ns, status.st_size)
-
-
-def _update_forever(updater: _ChangedContainersUpdater) -> None:
-    while True:
-        eventlet.sleep(_UPDATER_INTERVAL_SECONDS)
-        for path in updater.get_paths():
-            updater.container_sweep(path)
+        failures, is_done = self.failures, False
+        try:
+            super().process_container(dbfile)
+            is_done = self.failures == failures
+        finally:
+            if not is_done:  # another time, then
+                self._changed.add(str(Path(dbfile).parent))
 
 
 def _application(

@@ -185,7 +185,6 @@ def start_servers(layout: Layout, chosen: SwiftOptions, listeners: Listeners) ->
     servers.serve(servers.container_server(settings), listeners.container, settings)
     servers.serve(keeper(settings), listeners.object, settings)
     _start_proxies(layout, chosen, listeners, settings)
-    servers.keep_account_totals(settings)
 
 
 def _start_proxies(
