@@ -311,12 +311,15 @@ def rows_of_hole(size: int, zeros: int) -> list[int]:
 def size_of_zeros(holes: list[int], rows: int, smallest: int = 1) -> int:
     """Return the least size of an object of zeros that names `holes` in `rows` rows.
 
-    In whole mebibytes, but no larger than the largest hole. No row of a hole in several is
-    below `smallest`: about equal rows have more than half of the object.
+    A mebibyte at a time, but no larger than the largest hole. No row of a hole in several
+    is below `smallest`: about equal rows have more than half of the object. Nor is one below
+    `SMALLEST_ROW`, but for a hole that is.
     """
     largest, total = max(holes), sum(holes)
     rows = max(rows, len(holes))
-    size = max(SMALLEST_ROW, 2 * smallest, -(-total // (rows * SMALLEST_ROW)) * SMALLEST_ROW)
+    full = max(-(-hole // max(1, hole // SMALLEST_ROW)) for hole in holes)
+    share = -(-total // (rows * SMALLEST_ROW)) * SMALLEST_ROW
+    size = max(SMALLEST_ROW, full, 2 * smallest, share)
     while size < largest and sum(-(-hole // size) for hole in holes) > rows:
         size += max(SMALLEST_ROW, size // 16 // SMALLEST_ROW * SMALLEST_ROW)
     return min(size, largest)

@@ -204,6 +204,13 @@ def holes_of(*sizes: int) -> list[Extent]:
     return list(ExtentMap(layout).extents)
 
 
+@hypothesis.given(st.lists(st.integers(MIB, 10**12), min_size=1, max_size=20))
+def test_no_row_of_a_hole_is_one_that_swift_gives_slowly(holes):
+    size = size_of_zeros(holes, 1000)
+
+    assert min(min(rows_of_hole(hole, size)) for hole in holes) >= MIB
+
+
 @pytest.mark.parametrize(
     ("sizes", "most_rows", "shortest"),
     [
