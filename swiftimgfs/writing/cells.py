@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 # Of a segment: an end that is smaller is uploaded again with what is appended to it.
 SMALL_END: Final = 4
-# What a range of an object should have at least: through the manifest, Swift gives rows
-# below 1 MiB at one a second.
+# What a row should have at least: who reads through the manifest (Glance) gets rows below
+# 1 MiB at one a second from Swift, after some (`SegmentPlan.short_rows`). It is also about
+# what can be sent in the time of one request more.
 SMALLEST_ROW: Final = 1024 * 1024
 
 
@@ -209,28 +210,99 @@ class Run:
         return self.end - self.start
 
 
-def runs_of(extents: list[Extent], shortest: int, smallest: int = 1) -> list[Run]:
+@dataclass(frozen=True, slots=True)
+class RowSizes:
+    """What is worth a row of its own in an image, in bytes.
+
+    Attributes:
+        hole: Zeros from so many on are named, and not stored.
+        piece: What lies between two such holes is stored with zeros up to so many.
+        smallest: Swift takes no row below it, but the last.
+        largest_short: (size, offset) of the last piece, in that order, that is stored
+            without zeros, though it has less than `piece`.
+    """
+
+    hole: int
+    piece: int
+    smallest: int = 1
+    largest_short: tuple[int, int] = (0, 0)
+
+    def least(self, start: int, size: int) -> int:
+        """Return how many bytes are stored for a piece of `size` at `start`, at least."""
+        is_short = (size, start) <= self.largest_short
+        return self.smallest if is_short else max(self.piece, self.smallest)
+
+
+def _full_row(plan: SegmentPlan) -> int:
+    return max(min(SMALLEST_ROW, plan.segment_size), plan.smallest)
+
+
+def may_name_zeros(extents: Sequence[Extent], plan: SegmentPlan) -> bool:
+    """Return whether a cell of these pieces holds zeros that are worth a row at all."""
+    return any(_holes(extents, _full_row(plan)))
+
+
+def row_sizes(extents: Sequence[Extent], plan: SegmentPlan) -> RowSizes:
+    """Return the sizes of rows that fit an image as it is now.
+
+    Zeros are stored with small pieces only where those are more than `plan` has short rows
+    for; the smallest go without, for they would take the most. An upload changes nothing of
+    that for what is not uploaded yet: a piece that is stored counts as what it has become.
+    """
+    full = _full_row(plan)
+    hole = shortest_hole(extents, full, plan.segment_size, plan.most_rows)
+    end = extents[-1].end if extents else 0
+    pieces, stored = _short_pieces(extents, hole, full)
+    left = max(0, plan.short_rows(end) - stored)
+    largest_short = (full, end)
+    if left < len(pieces):
+        largest_short = sorted(pieces)[left - 1] if left else (0, 0)
+    return RowSizes(hole, full, plan.smallest, largest_short)
+
+
+def _short_pieces(
+    extents: Iterable[Extent], hole: int, full: int
+) -> tuple[list[tuple[int, int]], int]:
+    """Return (size, offset) of what is short and to be stored, and how much is stored so."""
+    pieces: list[tuple[int, int]] = []
+    stored, start, end = 0, 0, 0
+    for extent in extents:
+        is_stored = isinstance(extent.source, Stored)
+        if is_stored or (isinstance(extent.source, Zeros) and extent.size >= hole):
+            if 0 < extent.offset - start < full:
+                pieces.append((extent.offset - start, start))
+            stored += is_stored and extent.size < full
+            start = extent.end
+        end = extent.end
+    if 0 < end - start < full:
+        pieces.append((end - start, start))
+    return pieces, stored
+
+
+def runs_of(extents: list[Extent], sizes: RowSizes) -> list[Run]:
     """Cut the pieces of a cell into what has to be stored and what is zeros.
 
-    Zeros count from `shortest` bytes on, and what lies between two of them is stored with
-    some of the zeros after it if it is shorter: fewer cost less than the rows that name them.
-    At the cell's end too, nothing is shorter than `smallest`, but for a cell that is.
+    Zeros count from `sizes.hole` bytes on, less what is stored of them with a small piece
+    before: fewer cost less than the rows that name them. At the cell's end a small piece is
+    stored with some of the zeros before it. Nothing is shorter than `sizes.smallest`, but
+    for a cell that is.
     """
     if not extents:
         return []
-    end = extents[-1].end
+    start, end = extents[0].offset, extents[-1].end
     runs: list[Run] = []
-    at = extents[0].offset
-    for hole_start, whole_end in _holes(extents, shortest):
-        hole_end = _end_of_hole(whole_end, end, smallest)
-        if hole_end - hole_start < min(shortest, end - extents[0].offset):
+    at = start
+    for hole_start, whole_end in _holes(extents, sizes.hole):
+        hole_end = _end_of_hole(whole_end, end, sizes)
+        if hole_end - hole_start < min(sizes.hole, end - start):
             continue
         first = hole_start
         if hole_start > at:  # what is stored before the hole
-            stored_end = max(hole_start, at + shortest)
-            if hole_end - stored_end < shortest and hole_end < end:
+            stored_end = max(hole_start, at + sizes.least(at, hole_start - at))
+            if hole_end - stored_end < sizes.hole and hole_end < end:
                 continue
-            first = hole_end if hole_end - stored_end < smallest else stored_end
+            is_whole = hole_end - stored_end < sizes.smallest
+            first = hole_end if is_whole else stored_end
             runs.append(_run(extents, at, first, is_zero=False))
         if first < hole_end:
             runs.append(_run(extents, first, hole_end, is_zero=True))
@@ -255,12 +327,14 @@ def shortest_hole(
     return size
 
 
-def _end_of_hole(hole_end: int, end: int, smallest: int) -> int:
+def _end_of_hole(hole_end: int, end: int, sizes: RowSizes) -> int:
     """Return where zeros end that leave enough for what is stored after them."""
-    return hole_end if hole_end == end else min(hole_end, end - smallest)
+    if hole_end == end:
+        return end
+    return min(hole_end, end - sizes.least(hole_end, end - hole_end))
 
 
-def _holes(extents: list[Extent], shortest: int) -> Iterator[tuple[int, int]]:
+def _holes(extents: Sequence[Extent], shortest: int) -> Iterator[tuple[int, int]]:
     whole = extents[-1].end - extents[0].offset
     for extent in extents:
         is_hole = isinstance(extent.source, Zeros) and extent.size >= min(shortest, whole)

@@ -22,14 +22,14 @@ from swiftimgfs.layout import Inline, Spooled, Stored, Zeros
 from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.writing.body import without_zeros
 from swiftimgfs.writing.cells import (
-    SMALLEST_ROW,
     Cell,
     CellTable,
     Hole,
     Run,
+    may_name_zeros,
+    row_sizes,
     runs_of,
     short_ranges,
-    shortest_hole,
 )
 from swiftimgfs.writing.extents import ExtentMap
 
@@ -160,14 +160,11 @@ class DirtyImage:
     def runs(self, cell: Cell, extents: list[Extent]) -> list[Run]:
         """Return a cell's pieces as objects to be stored and zeros to be named."""
         plan = self._format.plan
-        if cell.is_one or not self._format.names_zeros:
+        may_name = self._format.names_zeros and may_name_zeros(extents, plan)
+        if cell.is_one or not may_name:
             start, end = extents[0].offset, extents[-1].end
             return [Run(start, end, tuple(extents), is_zero=False)]
-        smallest = max(min(SMALLEST_ROW, plan.segment_size), plan.smallest)
-        shortest = shortest_hole(
-            self.extents.extents, smallest, plan.segment_size, plan.most_rows
-        )
-        return runs_of(extents, shortest, plan.smallest)
+        return runs_of(extents, row_sizes(self.extents.extents, plan))
 
     def rows(self) -> list[Segment | Hole]:
         """Return what a manifest of the image names; nothing of it may be here only."""

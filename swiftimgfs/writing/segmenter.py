@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 LARGEST_SEGMENT = 5 * 1024**3
 # How many manifests may share the rows of an image that has many holes, below its own: then
 # holes are named that else would be stored, and Swift takes a few seconds longer for the commit.
-MANIFESTS = 4
+# Of more than ten, Swift deletes none with its segments.
+MANIFESTS = 9
+# Of rows below 1 MiB, who reads through the manifest gets so many at once from Swift, by
+# default, and one a second after that (`rate_limit_after_segment`). Those that are given
+# while the rest of the image is on its way cost him little; so much of it is in a second.
+SHORT_ROWS = 10
+BYTES_A_SECOND = 64 * 1024**2
 # What the swift CLI calls its segments' content type: other tools know segments by it.
 SEGMENT_CONTENT_TYPE = "application/swiftclient-segment"
 
@@ -42,6 +48,19 @@ class SegmentPlan:
     def most_rows(self) -> int:
         """How many rows an image may have for the sake of its holes."""
         return MANIFESTS * self.most_segments
+
+    def rows_for(self, rows: int) -> int:
+        """Return how many rows an image may have that needs `rows` if each hole is one.
+
+        A hole in several rows makes the object of zeros smaller, but more rows the commit
+        slower: there are no more manifests than it takes for half of one to be free.
+        """
+        manifests = -(-(rows + self.most_segments // 2) // self.most_segments)
+        return min(manifests * self.most_segments, self.most_rows)
+
+    def short_rows(self, size: int) -> int:
+        """Return how many rows of an image of `size` bytes may be short, as Swift sees that."""
+        return SHORT_ROWS + size // BYTES_A_SECOND
 
     def size_of(self, index: int) -> int:
         """Return the size of segment number `index`, counted from 0."""

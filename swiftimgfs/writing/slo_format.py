@@ -133,9 +133,7 @@ class SloFormat:
         holes = [row.size for row in rows if isinstance(row, Hole)]
         if not holes:
             return [row for row in rows if isinstance(row, Segment)]
-        most = self._store.limits.manifest_segments
-        if len(rows) > most // 2:
-            most = self.plan.most_rows
+        most = self.plan.rows_for(len(rows))
         size = size_of_zeros(holes, most - (len(rows) - len(holes)), self.plan.smallest)
         size = min(size, self._store.limits.largest_object)
         zeros = await self._zeros(size)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.edited import DATA, SEGMENT, edit, objects, objects_after_edits, stored
-from tests.support.mounts import Mounted, run
+from tests.support.mounts import Mounted, mounted, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
     from tests.support.embedded_swift import FaultySwift
 
 pytestmark = pytest.mark.mount
@@ -68,3 +73,57 @@ def test_zeros_that_are_written_cost_nothing(
     assert file.stat().st_blocks == 0
     assert len(objects(swift, f"{container}_segments")) == 1
     assert stored(swift, container, "zeros") == bytes(20 << 20)
+
+
+MIB = 1 << 20
+
+
+def write_pieces(file: Path, size: int, count: int) -> int:
+    """Write `count` pieces of 4 KiB all over a new image; return their bytes."""
+    data = random.Random(count).randbytes(4096)
+    with file.open("wb") as writer:
+        writer.truncate(size)
+        for number in range(count):
+            writer.seek(number * (size // count) + 5 * len(data))
+            writer.write(data)
+    return count * len(data)
+
+
+def rows_of(client: Any, container: str, name: str) -> list[int]:
+    """Return how long each row of a manifest is."""
+    manifest = client.get_object(container, name, query_string="multipart-manifest=get")[1]
+    lengths = []
+    for row in json.loads(manifest):
+        first, _, last = row.get("range", f"0-{row['bytes'] - 1}").partition("-")
+        lengths.append(int(last) - int(first) + 1)
+    return lengths
+
+
+def test_a_few_small_pieces_of_data_are_all_that_is_stored(
+    swift: FaultySwift, client: Any, container: str, tmp_path: Path
+) -> None:
+    with mounted(tmp_path, swift.swift.environ()) as running:
+        file = running.path / container / "disk"
+        data = write_pieces(file, 1 << 30, 20)
+
+        assert file.stat().st_blocks * 512 <= 3 * data
+        rows = client.get_container(f"{container}_segments")[1]
+        zeros = [row["bytes"] for row in rows if row["name"].endswith("zeros")]
+        assert sum(row["bytes"] for row in rows) - sum(zeros) <= 3 * data
+        assert sum(zeros) <= 2 * MIB
+        assert min(rows_of(client, container, "disk")) < MIB
+
+
+def test_many_small_pieces_are_not_read_at_one_a_second_through_the_manifest(
+    swift: FaultySwift, client: Any, container: str, tmp_path: Path
+) -> None:
+    with mounted(tmp_path, swift.swift.environ()) as running:
+        file = running.path / container / "disk"
+        write_pieces(file, 200 * MIB, 60)
+
+    rows = rows_of(client, container, "disk")
+    assert len([row for row in rows if row < MIB]) <= 13  # 10 at once, one a second of 64 MiB
+    assert sum(rows) == 200 * MIB
+    expected = tmp_path / "local"
+    write_pieces(expected, 200 * MIB, 60)
+    assert stored(swift, container, "disk") == expected.read_bytes()

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from swiftimgfs.layout import Extent, Inline, Layout, Source, Stored, Zeros
 from swiftimgfs.writing.cells import (
     CellTable,
+    RowSizes,
+    row_sizes,
     rows_of_hole,
     runs_of,
     short_ranges,
@@ -18,7 +20,7 @@ from swiftimgfs.writing.cells import (
     size_of_zeros,
 )
 from swiftimgfs.writing.extents import ExtentMap
-from swiftimgfs.writing.segmenter import SegmentPlan
+from swiftimgfs.writing.segmenter import SHORT_ROWS, SegmentPlan
 
 MIB = 1024**2
 SEGMENT = 64 * MIB
@@ -112,7 +114,7 @@ def test_runs_are_the_whole_cell_and_name_no_byte_zero_that_is_none(pieces, shor
         image.replace(image.size, size, [(size, source)])
     extents = image.pieces(start, image.size)
 
-    runs = runs_of(extents, shortest)
+    runs = runs_of(extents, RowSizes(shortest, shortest))
 
     assert [run.start for run in runs] == [start, *(run.end for run in runs[:-1])]
     assert runs[-1].end == image.size
@@ -126,7 +128,7 @@ def test_data_among_zeros_is_stored_alone_but_not_in_crumbs():
     data = Inline(memoryview(b"x" * 10))
     extents = Layout([(1000, Zeros()), (10, data), (2000, Zeros())]).extents
 
-    runs = runs_of(list(extents), 100)
+    runs = runs_of(list(extents), RowSizes(100, 100))
 
     assert [(run.size, run.is_zero) for run in runs] == [
         (1000, True),
@@ -135,16 +137,75 @@ def test_data_among_zeros_is_stored_alone_but_not_in_crumbs():
     ]
 
 
+def test_data_at_the_end_of_a_cell_is_stored_with_zeros_before_it():
+    data = Inline(memoryview(b"x" * 10))
+    extents = Layout([(1000, Zeros()), (10, data)]).extents
+
+    runs = runs_of(list(extents), RowSizes(100, 100))
+
+    assert [(run.size, run.is_zero) for run in runs] == [(910, True), (100, False)]
+
+
+def pieces_of(*sizes: int) -> ExtentMap:
+    """Return an image with pieces of these sizes in its first segments, 2 MiB of zeros each."""
+    image = ExtentMap()
+    for size in sizes:
+        image.replace(image.size, size, [(size, Inline(memoryview(bytes(size))))])
+        image.truncate(image.size + 2 * MIB)
+    return image
+
+
+def stored_sizes(image: ExtentMap) -> list[int]:
+    """Return how large what is stored of a cell with all of an image is."""
+    runs = runs_of(list(image.extents), row_sizes(image.extents, PLAN))
+    return [run.size for run in runs if not run.is_zero]
+
+
+def test_a_few_small_pieces_are_stored_without_any_zeros():
+    sizes = [4096 * (1 + number) for number in range(SHORT_ROWS)]
+
+    assert stored_sizes(pieces_of(*sizes)) == sizes
+
+
+def test_of_many_small_pieces_the_smallest_are_stored_without_zeros():
+    large = [100_000, 200_000, 300_000]
+    small = [4096] * SHORT_ROWS
+
+    assert stored_sizes(pieces_of(*large, *small)) == [MIB] * 3 + small
+
+
+def test_a_large_image_may_have_more_small_rows():
+    image = pieces_of(*[4096] * 2 * SHORT_ROWS)
+    image.truncate(SHORT_ROWS * SEGMENT)
+
+    assert stored_sizes(image) == [4096] * 2 * SHORT_ROWS
+
+
+def test_what_is_stored_leaves_the_rest_what_it_was_to_be():
+    image = pieces_of(*[4096] * 2 * SHORT_ROWS)
+    expected = stored_sizes(image)
+
+    for extent in tuple(image.extents):
+        if isinstance(extent.source, Zeros):
+            continue
+        start = extent.offset
+        cell = image.pieces(start, start + 2 * MIB)
+        run = runs_of(cell, row_sizes(image.extents, PLAN))[0]
+        image.replace(start, run.size, [stored(f"at {start}", run.size)])
+
+    assert [e.size for e in image.extents if isinstance(e.source, Stored)] == expected
+
+
 def test_short_zeros_are_stored_with_what_is_beside_them():
     data = Inline(memoryview(b"x" * 10))
     extents = Layout([(10, data), (99, Zeros()), (10, data)]).extents
 
-    assert [run.is_zero for run in runs_of(list(extents), 100)] == [False]
+    assert [run.is_zero for run in runs_of(list(extents), RowSizes(100, 100))] == [False]
 
 
 @hypothesis.settings(deadline=None, max_examples=300)
-@hypothesis.given(PIECES, st.integers(1, 30), st.integers(1, 30))
-def test_no_run_of_a_cell_is_below_what_swift_takes(pieces, shortest, smallest):
+@hypothesis.given(PIECES, st.integers(1, 30), st.integers(1, 30), st.integers(1, 30))
+def test_no_run_of_a_cell_is_below_what_swift_takes(pieces, shortest, piece, smallest):
     hypothesis.assume(shortest >= smallest)
     image = ExtentMap()
     for size, is_zero in pieces:
@@ -152,7 +213,7 @@ def test_no_run_of_a_cell_is_below_what_swift_takes(pieces, shortest, smallest):
         image.replace(image.size, size, [(size, source)])
     hypothesis.assume(image.size >= smallest)
 
-    runs = runs_of(image.pieces(0, image.size), shortest, smallest)
+    runs = runs_of(image.pieces(0, image.size), RowSizes(shortest, piece, smallest))
 
     assert min(run.size for run in runs) >= smallest
     assert sum(run.size for run in runs) == image.size
@@ -176,7 +237,7 @@ def test_rows_that_are_too_short_are_stored_with_what_follows_them(sizes, smalle
 def test_nothing_has_no_runs():
     empty: list[Extent] = []
 
-    assert runs_of(empty, 10) == []
+    assert runs_of(empty, RowSizes(10, 10)) == []
 
 
 @hypothesis.given(
@@ -186,6 +247,13 @@ def test_holes_of_any_size_fit_into_the_rows_that_are_left(holes, rows):
     size = size_of_zeros(holes, rows)
 
     assert sum(-(-hole // size) for hole in holes) <= max(rows, len(holes))
+
+
+@hypothesis.given(st.lists(st.integers(MIB, 10**12), min_size=1, max_size=20))
+def test_no_row_of_a_hole_is_one_that_swift_gives_slowly(holes):
+    size = size_of_zeros(holes, 1000)
+
+    assert min(min(rows_of_hole(hole, size)) for hole in holes) >= MIB
 
 
 @pytest.mark.parametrize(
@@ -202,13 +270,6 @@ def holes_of(*sizes: int) -> list[Extent]:
     for size in sizes:
         layout += [(size, Zeros()), (1, Inline(memoryview(b"x")))]
     return list(ExtentMap(layout).extents)
-
-
-@hypothesis.given(st.lists(st.integers(MIB, 10**12), min_size=1, max_size=20))
-def test_no_row_of_a_hole_is_one_that_swift_gives_slowly(holes):
-    size = size_of_zeros(holes, 1000)
-
-    assert min(min(rows_of_hole(hole, size)) for hole in holes) >= MIB
 
 
 @pytest.mark.parametrize(

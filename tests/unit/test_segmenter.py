@@ -80,3 +80,11 @@ def test_two_long_names_that_differ_at_the_end_do_not_share_a_prefix(tail):
 
     other = segments_prefix("x" * 1023 + "c", UPLOAD, 7, 1024)
     assert prefix != other
+
+
+@pytest.mark.parametrize(
+    ("rows", "most"),
+    [(2, 1000), (500, 1000), (501, 2000), (1501, 3000), (8000, 9000), (20_000, 9000)],
+)
+def test_there_are_manifests_enough_for_half_of_one_to_be_free(rows, most):
+    assert SegmentPlan(64 * MIB).rows_for(rows) == most
