@@ -365,7 +365,7 @@ class ImageWriter:
         await self._uploads.finish()
         if self._image.touch_short():
             await self._uploads.finish()
-        headers = await self._final_headers()
+        headers = await self._final_headers(has_holes=self._image.extents.zeros > 0)
         committed = await self._committer.put_large(self._image.rows(), self.layout(), headers)
         if committed is not None:
             self._image.begin(committed.image.layout.extents)
@@ -373,7 +373,7 @@ class ImageWriter:
 
     async def _commit_plain(self) -> Committed | None:
         extents = await self._uploads.completed(self._image.extents.extents)
-        headers = await self._final_headers()
+        headers = await self._final_headers(has_holes=False)  # its zeros are stored
         committed = await self._committer.put_plain(payload_of(extents), headers)
         if committed is not None and self._image.stored_in():
             self._image.begin(committed.image.layout.extents)
@@ -388,13 +388,13 @@ class ImageWriter:
         in_own = stored.pop(self._uploader.image, 0)
         return bool(stored or self._uploads.flying) or in_own > self._format.plan.segment_size
 
-    async def _final_headers(self) -> dict[str, str]:
+    async def _final_headers(self, *, has_holes: bool) -> dict[str, str]:
         """Return what is sent with the image: nothing that other bytes had."""
         if not self._has_new_bytes:
             return dict(self._headers)
         headers = merged(self._headers, changes_of(dict.fromkeys(STALE_METADATA)))
         told = await self._watch.finish(self.size, metadata_of(headers), self._read)
-        if self._image.extents.zeros and self._format.names_zeros:
+        if has_holes:
             told = {**told, "allocated": str(self.stored_bytes)}
         self._headers = {**headers, **headers_of(told)}
         return dict(self._headers)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.mount
 
+MIB = 1 << 20
+
 
 def test_a_huge_empty_image_costs_one_segment_and_is_read_as_zeros(
     swift: FaultySwift, mount: Mounted, container: str
@@ -75,7 +77,27 @@ def test_zeros_that_are_written_cost_nothing(
     assert stored(swift, container, "zeros") == bytes(20 << 20)
 
 
-MIB = 1 << 20
+def test_an_image_of_one_object_takes_its_zeros_too(mount: Mounted, container: str) -> None:
+    file = mount.path / container / "small"
+    with file.open("wb") as writer:
+        writer.truncate(3 * SEGMENT)
+        writer.write(b"some")
+
+    assert file.stat().st_blocks * 512 == 3 * SEGMENT
+
+
+def test_what_becomes_one_object_again_takes_its_zeros_too(
+    mount: Mounted, container: str
+) -> None:
+    file = mount.path / container / "shrunk"
+    with file.open("wb") as writer:
+        writer.truncate(100 * SEGMENT)
+    assert file.stat().st_blocks == 0
+
+    with file.open("wb") as writer:
+        writer.truncate(SEGMENT)
+
+    assert file.stat().st_blocks * 512 == SEGMENT
 
 
 def write_pieces(file: Path, size: int, count: int) -> int:
