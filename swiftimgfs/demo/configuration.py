@@ -69,6 +69,8 @@ use = egg:swift#healthcheck
 
 [filter:proxy-logging]
 use = egg:swift#proxy_logging
+# A line for each request would go to syslog, or to nobody.
+access_log_level = WARNING
 
 [filter:cache]
 paste.filter_factory = swiftimgfs.demo.memory_cache:filter_factory

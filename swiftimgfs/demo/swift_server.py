@@ -174,6 +174,7 @@ def start_servers(layout: Layout, chosen: SwiftOptions, listeners: Listeners) ->
         raise StartError(f"Swift has no constraint {', '.join(unknown)}")
     settings = configuration.backend_settings(layout)
     servers.disable_fsync()
+    servers.find_methods_once()
     for name in ("account", "container"):
         servers.write_ring(layout.directory, name, _port_of(getattr(listeners, name)))
     for index, _ in enumerate(chosen.policies):
