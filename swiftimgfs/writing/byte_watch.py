@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from swiftimgfs import errors
 from swiftimgfs.writing import hooks
 from swiftimgfs.writing.digests import OrderedDigest, new_hashes, update
-from swiftimgfs.writing.signatures import ImageSignature, check
+from swiftimgfs.writing.signatures import ImageSignature
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -161,6 +161,8 @@ class ImageWatch(hooks.ByteWatch):
         failures: list[errors.SignatureError] = []
 
         def verify() -> None:
+            from swiftimgfs.writing.signature_check import check  # noqa: PLC0415  -- see there
+
             try:
                 check(signature, bytes.fromhex(value), self._options.certificates, now)
             except errors.SignatureError as failure:

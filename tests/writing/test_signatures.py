@@ -13,14 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 
 from swiftimgfs.errors import InvalidRequestError, SignatureError
-from swiftimgfs.writing.signatures import (
-    KEY_TYPES,
-    LONGEST_VALUE,
-    ImageSignature,
-    check,
-    keys,
-    parts_of,
-)
+from swiftimgfs.writing.signature_check import KEY_TYPES, check
+from swiftimgfs.writing.signatures import LONGEST_VALUE, ImageSignature, keys, parts_of
 from tests.support.signing import HASHES, NOW, YEAR, new_key, new_signer
 
 DATA = b"the bytes of an image" * 1000
