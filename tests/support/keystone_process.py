@@ -86,7 +86,10 @@ class KeystoneProcess:
                 keystone_server.__name__,
                 [str(listener.fileno())],
                 log=directory / "keystone.log",
-                environ={"OS_KEYSTONE_CONFIG_FILES": str(configuration)},
+                environ={
+                    "OS_KEYSTONE_CONFIG_FILES": str(configuration),
+                    "EVENTLET_NO_GREENDNS": "yes",  # a resolver that takes long to import
+                },
                 pass_fds=[listener.fileno()],
             )
         self._wait_until_ready()
