@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 from swiftimgfs.model.entries import Entry, file_entry
 from swiftimgfs.model.inodes import Kind
+from swiftimgfs.model.paths import StorePath
 
 if TYPE_CHECKING:
     from swiftimgfs.model.details import ImageDetails
     from swiftimgfs.model.listings import Listings
     from swiftimgfs.model.markers import Markers
     from swiftimgfs.model.overlay import Overlay
-    from swiftimgfs.model.paths import StorePath
     from swiftimgfs.model.segments import Parts
     from swiftimgfs.store.image_store import StoredImage
     from swiftimgfs.store.records import ImageInfo
+    from swiftimgfs.writing.doomed import Doomed
 
 
 class Changes:
@@ -60,6 +61,16 @@ class Changes:
         if path.parent.name:
             self._overlay.made_directory(path.parent)
         self._listings.set_entry(path, None)
+
+    def doomed(self, doomed: Doomed) -> None:
+        """Note that no image names some objects any more, though they may be there for a while.
+
+        Beside their image, where Glance has segments, they would be listed as images.
+        """
+        container, _ = doomed.image or ("", "")
+        for where, name in doomed.objects:
+            if where == container:
+                self._overlay.doomed(StorePath(where, name), time.time_ns())
 
     def found_gone(self, path: StorePath, ours: ImageInfo | None) -> None:
         """Note that Swift said there is no such image, so that no listing shows it any more.

@@ -76,7 +76,7 @@ class OpenFiles:
         self.removed_open: Final = self._versions.removed_open
         self._handles: HandleTable[FileHandle] = HandleTable()
         self.followers = Followers(self._versions, writing)
-        self.removals: Final = Removals(store, self._versions, writing)
+        self.removals: Final = Removals(store, directories.changes, self._versions, writing)
         self.bytes_read = self.bytes_written = 0
 
     # ── opening and closing ────────────────────────────────────────────────────────────

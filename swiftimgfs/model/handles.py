@@ -12,13 +12,14 @@ from swiftimgfs.model.activity import ImageActivity
 from swiftimgfs.store.image_store import through_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.reading.reader import ImageReader
     from swiftimgfs.store.image_store import StoredImage
     from swiftimgfs.store.records import ImageInfo
-    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
+    from swiftimgfs.writing.doomed import Doomed
+    from swiftimgfs.writing.hooks import ObjectName
     from swiftimgfs.writing.writer import ImageWriter
 
 T = TypeVar("T")
@@ -33,8 +34,7 @@ class OpenImage:
         writer: What makes the next version, while somebody writes.
         replaces: The version that the writer's commit replaces, which may be open too.
         handles: How many handles share it.
-        doomed: Stored objects to delete when the last handle is closed, with the entries of
-            the journal that end with them.
+        doomed: What is to be deleted when the last handle is closed.
         removed: What of Swift's is to be deleted then, as it was when its name was removed.
         is_superseded: The inode was opened again, and is another version now.
         is_through_manifest: Its segments are not for us to read by themselves.
@@ -50,7 +50,7 @@ class OpenImage:
     writer: ImageWriter | None = None
     replaces: OpenImage | None = None
     handles: int = 0
-    doomed: list[tuple[Sequence[ObjectName], JournalEntry | None]] = field(default_factory=list)
+    doomed: list[Doomed] = field(default_factory=list)
     removed: ImageInfo | None = None
     is_superseded: bool = False
     is_through_manifest: bool = False

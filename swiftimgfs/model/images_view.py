@@ -27,7 +27,7 @@ from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.paths import StorePath, is_representable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.entries import Entry
@@ -170,7 +170,9 @@ class ImagesView:
             self._made.add(container)
             log.info("container made container=%s image=%s", container, place)
 
-    async def left(self, containers: Iterable[str], /) -> None:
+    async def left(
+        self, containers: Iterable[str], hurry: Callable[[str], Awaitable[None]], /
+    ) -> None:
         """Remove the containers that images had for themselves, as Glance does with an image.
 
         They may have been the image's own, or hold the segments of one that got its name by
@@ -181,6 +183,7 @@ class ImagesView:
         for container in containers:
             is_shared = container == self._naming.container
             if not is_shared and self._naming.is_store_container(container):
+                await hurry(container)
                 await self._remove_if_empty(container)
 
     async def _remove_if_empty(self, container: str) -> None:

@@ -7,6 +7,7 @@ somebody stored there meanwhile, here or on another host, is copied too and not 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,15 @@ from swiftimgfs import errors
 from swiftimgfs.model.followers import given_up_when_refused
 from swiftimgfs.model.paths import is_representable
 from swiftimgfs.store.image_store import StoredImage, through_manifest
+from swiftimgfs.writing.named_by import anchor_of, note_named_by
 
 if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.names import Names
     from swiftimgfs.model.paths import StorePath
+    from swiftimgfs.store.image_store import ImageStore
     from swiftimgfs.store.records import ImageInfo
+    from swiftimgfs.writing.hooks import JournalEntry
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +32,12 @@ TRIES: Final = 4
 
 
 async def move(
-    names: Names, source: StorePath, target: StorePath, inode: Inode | None = None
+    names: Names,
+    source: StorePath,
+    target: StorePath,
+    inode: Inode | None = None,
+    *,
+    is_free: bool = False,
 ) -> StoredImage:
     """Give what is stored at `source` the name `target`; return what it is then.
 
@@ -37,41 +46,47 @@ async def move(
         source: An image, a link or a directory's marker.
         target: Its new name, and whatever has it is replaced.
         inode: Who has it open reads and writes at the new name from then on.
+        is_free: Nothing has the new name.
 
     Raises:
-        NotFoundError: There is nothing.
+        NotFoundError: There is nothing, or somebody else was first to give it another name.
         ImageChangedError: It changes too fast to be copied.
     """
     for _ in range(TRIES - 1):
         try:
-            return await _move_once(names, source, target, inode)
+            return await _move_once(names, source, target, inode, is_free=is_free)
         except errors.ImageChangedError as failure:
             reason = errors.reason_beside(source, failure)
             log.info("changed while it was renamed image=%s reason=%s", source, reason)
-    return await _move_once(names, source, target, inode)
+    return await _move_once(names, source, target, inode, is_free=is_free)
 
 
 async def _move_once(
-    names: Names, source: StorePath, target: StorePath, inode: Inode | None
+    names: Names, source: StorePath, target: StorePath, inode: Inode | None, *, is_free: bool
 ) -> StoredImage:
     original = await names.resolved(source)
     info = original.info
     entry = await names.files.followers.moving(info, target)
     async with given_up_when_refused(entry):
+        if (anchor := anchor_of(original.parts)) is not None:
+            both = (info.container, info.name), (target.container, target.name)
+            await note_named_by(names.store, anchor, *both)
         moved = await _copied(names, original, target)
-    if inode is not None:  # before the old name goes: who reads must find the bytes
-        names.files.followers.renamed(inode, moved)
+    _follow(names, inode, moved)  # before the old name goes: who reads must find the bytes
     try:
-        await _take_away(names, info)
+        await _take_away(names, info, moved.info if is_free else None)
     except errors.SwiftImgFsError as failure:
-        if inode is not None:
-            names.files.followers.renamed(inode, original)
-        _note_stored(names, target, moved)
-        log.warning(
-            "renamed half: both names exist old=%s new=%s reason=%s", source, target, failure
-        )
-        if entry is not None and isinstance(failure, errors.ImageChangedError):
-            await entry.abandoned()
+        _follow(names, inode, original)
+        if not isinstance(failure, errors.NotFoundError):
+            _note_stored(names, target, moved)
+            log.warning(
+                "renamed half: both names exist old=%s new=%s reason=%s",
+                source,
+                target,
+                failure,
+            )
+        if isinstance(failure, errors.ImageChangedError | errors.NotFoundError):
+            await _abandoned(entry)
         raise
     if entry is not None:
         await entry.finished()
@@ -80,6 +95,16 @@ async def _move_once(
     _note_stored(names, target, moved)
     log.debug("renamed old=%s new=%s", source, target)
     return moved
+
+
+def _follow(names: Names, inode: Inode | None, stored: StoredImage) -> None:
+    if inode is not None:
+        names.files.followers.renamed(inode, stored)
+
+
+async def _abandoned(entry: JournalEntry | None) -> None:
+    if entry is not None:
+        await entry.abandoned()
 
 
 def is_shown(path: StorePath) -> bool:
@@ -110,21 +135,39 @@ async def _copied(names: Names, image: StoredImage, target: StorePath) -> Stored
     )
 
 
-async def _take_away(names: Names, info: ImageInfo) -> None:
+async def _take_away(names: Names, info: ImageInfo, copy: ImageInfo | None) -> None:
     """Delete the old name alone, if it is still what was copied.
+
+    Where it is gone before anything was sent to delete it, somebody else has removed or
+    renamed the image at the same moment: `copy`, which nobody had asked that one for, goes.
 
     Raises:
         ImageChangedError: It is not.
+        NotFoundError: It was gone, and the copy is.
     """
+    store, old = names.store, f"{info.container}/{info.name}"
     try:
-        now = await names.store.head_image(info.container, info.name)
-        if _version(now) != _version(info):
-            raise errors.ImageChangedError(f"{info.container}/{info.name}: changed meanwhile")
-        await names.store.delete_object(info.container, info.name)
+        now = await store.newest().head_image(info.container, info.name)
+    except errors.NotFoundError as gone:
+        if copy is not None:
+            await _delete_copy(store, copy)
+            raise errors.NotFoundError(f"{old}: removed or renamed meanwhile") from gone
+        log.info("renamed, and the old name was gone already image=%s", old)
+        return
+    if _version(now) != _version(info):
+        raise errors.ImageChangedError(f"{old}: changed meanwhile")
+    try:
+        await store.delete_object(info.container, info.name)
     except errors.NotFoundError:
-        log.info(
-            "renamed, and the old name was gone already image=%s/%s", info.container, info.name
-        )
+        log.info("renamed, and the old name went meanwhile image=%s", old)
+
+
+async def _delete_copy(store: ImageStore, copy: ImageInfo) -> None:
+    """Delete a name that was just given, unless somebody has stored something else there."""
+    with contextlib.suppress(errors.NotFoundError):
+        there = await store.newest().head_image(copy.container, copy.name)
+        if (there.etag, there.size, there.link) == (copy.etag, copy.size, copy.link):
+            await store.delete_object(copy.container, copy.name)
 
 
 def _version(info: ImageInfo) -> tuple[object, ...]:

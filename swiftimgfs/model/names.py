@@ -86,7 +86,7 @@ class Names:
     async def leave(self, inode: Inode, containers: set[str]) -> None:
         """Give up containers that an image was in, unless it goes on being read or written."""
         if not inode.opens:
-            await self.view.left(containers)
+            await self.view.left(containers, self.files.removals.hurry)
 
 
 def see_entry(inode: Inode, entry: Entry) -> None:

@@ -65,6 +65,12 @@ class Overlay:
         if info is not None:
             changes.removed[path.component] = info.last_modified_ns
 
+    def doomed(self, path: StorePath, now_ns: int) -> None:
+        """Note that what was stored there until now is to be deleted."""
+        changes = self._of(path.parent)
+        changes.at[path.component] = self._clock()
+        changes.removed[path.component] = now_ns
+
     def is_removed(self, path: StorePath, last_modified_ns: int) -> bool:
         """Return whether this version of an image is one that we removed."""
         changes = self._recent(path.parent)

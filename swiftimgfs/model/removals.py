@@ -6,10 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from swiftimgfs.model.followers import given_up_when_refused
+from swiftimgfs.writing.doomed import Doomed
+from swiftimgfs.writing.named_by import anchor_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from swiftimgfs.model.changes import Changes
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.versions import Versions
     from swiftimgfs.store.image_store import ImageStore, StoredImage
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 class Removals:
     """Takes images away that were removed or replaced."""
 
-    def __init__(self, store: ImageStore, versions: Versions, writing: WriteParts) -> None:
+    def __init__(
+        self, store: ImageStore, changes: Changes, versions: Versions, writing: WriteParts
+    ) -> None:
         self._store = store
+        self._changes = changes
         self._versions = versions
         self._writing = writing
 
@@ -39,7 +45,17 @@ class Removals:
             return
         async with self.removing(image) as entry:
             await self._store.delete_object(info.container, info.name)
-        await self.discard(inode, image, entry)
+        await self._discard(inode, image, entry, is_removed=True)
+
+    async def replaced(
+        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
+    ) -> None:
+        """Delete what an image was made of whose name another one has now."""
+        await self._discard(inode, image, entry, is_removed=False)
+
+    async def hurry(self, container: str) -> None:
+        """Return after nothing is left in a container that has no images any more."""
+        await self._writing.garbage.hurry(container)
 
     @contextlib.asynccontextmanager
     async def removing(self, image: StoredImage | None) -> AsyncIterator[JournalEntry | None]:
@@ -56,12 +72,20 @@ class Removals:
         async with given_up_when_refused(entry):
             yield entry
 
-    async def discard(
-        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
+    async def _discard(
+        self,
+        inode: Inode | None,
+        image: StoredImage,
+        entry: JournalEntry | None,
+        *,
+        is_removed: bool,
     ) -> None:
         """Delete what an image was made of, once nobody who has `inode` open reads it."""
+        place = image.info.container, image.info.name
+        doomed = Doomed(image.parts, entry, place, anchor_of(image.parts), is_removed)
+        self._changes.doomed(doomed)
         current = self._versions.current.get(inode) if inode else None
         if current is not None and current.handles:
-            current.doomed.append((image.parts, entry))
+            current.doomed.append(doomed)
         else:
-            await self._writing.garbage.discard(image.parts, entry)
+            await self._writing.garbage.discard(doomed)

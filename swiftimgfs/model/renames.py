@@ -104,7 +104,7 @@ class Renames:
                 names.directories.changes.removed(source, None)
                 in_use = {source.container}  # its segments go beside it
             else:
-                moved = await move(names, source, target, inode)
+                moved = await move(names, source, target, inode, is_free=replaced is None)
                 inode.see(moved.info)
                 in_use = containers_of(moved)
         names.inodes.rename(inode, parent, target.component, target)
@@ -159,7 +159,7 @@ class Renames:
             with contextlib.suppress(errors.NotFoundError):
                 await names.store.delete_object(info.container, info.name)
             names.directories.changes.removed(StorePath(info.container, info.name), info)
-        await names.files.removals.discard(inode, replaced, entry)
+        await names.files.removals.replaced(inode, replaced, entry)
 
     # ── directories ────────────────────────────────────────────────────────────────────
 
@@ -249,7 +249,7 @@ class Renames:
                 await stack.enter_async_context(names.files.followers.holding(known))
             await stack.enter_async_context(names.files.name_locks.holding(new))
             try:
-                await move(names, old, new, known)
+                await move(names, old, new, known, is_free=not is_again)
             except errors.NotFoundError:
                 if await self._is_there(old):
                     raise

@@ -106,6 +106,7 @@ class Tree:
             raise errors.NotADirectoryFsError(f"{path}: is a file")
         await self._names.check_empty(inode)
         if path.is_container:
+            await self._files.removals.hurry(path.container)
             await remove_container(self._store, path.container)
         else:
             await self._delete_markers(path)

@@ -241,16 +241,11 @@ class Versions:
         self._directories.changes.stored(
             inode.path, committed.image.info, committed.image.parts
         )
+        self._directories.changes.doomed(committed.doomed)
         if image.replaces is not None and image.replaces.handles:
-            image.replaces.doomed.append((committed.replaced, committed.entry))
+            image.replaces.doomed.append(committed.doomed)
         else:
-            info = committed.image.info
-            await self._writing.garbage.discard(
-                committed.replaced,
-                committed.entry,
-                (info.container, info.name),
-                is_edit=committed.is_edit,
-            )
+            await self._writing.garbage.discard(committed.doomed)
 
     def is_left_as_it_is(self, info: ImageInfo) -> bool:
         """Return whether nothing of ours is to be stored with an image: it is Glance's."""
@@ -277,8 +272,8 @@ class Versions:
         with trio.move_on_after(CLEAN_UP_SECONDS, shield=True):
             if image.removed is not None:
                 await self.removed_open.delete(image, image.removed)
-            for objects, entry in image.doomed:
-                await self._writing.garbage.discard(objects, entry)
+            for doomed in image.doomed:
+                await self._writing.garbage.discard(doomed)
 
 
 def check_current(image: OpenImage) -> None:

@@ -18,7 +18,7 @@ from swiftimgfs.model.images_view import ImagesView
 from swiftimgfs.model.paths import is_representable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from swiftimgfs.model.directories import Directories
     from swiftimgfs.model.entries import Entry, Listing
@@ -94,8 +94,15 @@ class View(Protocol):
             NotPermittedError: No image may be there.
         """
 
-    async def left(self, containers: Iterable[str], /) -> None:
-        """Clean up containers that nothing here needs any more; raises nothing of ours."""
+    async def left(
+        self, containers: Iterable[str], hurry: Callable[[str], Awaitable[None]], /
+    ) -> None:
+        """Clean up containers that nothing here needs any more; raises nothing of ours.
+
+        Args:
+            containers: What an image was in.
+            hurry: Returns when nothing waits to be deleted in a container.
+        """
 
 
 class RawView:
@@ -153,7 +160,9 @@ class RawView:
                 f"{place}: images are in containers, not beside them"
             )
 
-    async def left(self, _containers: Iterable[str], /) -> None:
+    async def left(
+        self, _containers: Iterable[str], _hurry: Callable[[str], Awaitable[None]], /
+    ) -> None:
         """Leave containers to who made them."""
 
 

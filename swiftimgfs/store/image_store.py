@@ -274,14 +274,17 @@ class ImageStore(ObjectStore):
         Raises:
             NotFoundError: There is no such image.
         """
-        info = await self.newest().head_image(container, name)
-        headers = for_post(info, changes)
+        await self.post_image(await self.newest().head_image(container, name), changes)
+        return await self.newest().head_image(container, name)
+
+    async def post_image(self, info: ImageInfo, changes: HeaderChanges) -> None:
+        """Change metadata and headers of an image as it was a moment ago; see `change_image`."""
+        request = Request("POST", info.container, info.name, headers=for_post(info, changes))
         try:
-            await self._pool.request(Request("POST", container, name, headers=headers))
+            await self._pool.request(request)
         except errors.StoreRefusedError as failure:
             if info.link is None or failure.status != HTTPStatus.TEMPORARY_REDIRECT:
                 raise
-        return await self.newest().head_image(container, name)
 
 
 def through_manifest(info: ImageInfo) -> Layout:

@@ -20,6 +20,8 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Layout, Zeros
 from swiftimgfs.store.image_store import StoredImage, whole_object
 from swiftimgfs.store.large_objects import Segment
+from swiftimgfs.writing.doomed import Doomed
+from swiftimgfs.writing.named_by import anchor_of
 from swiftimgfs.writing.uploader import stored_segment
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from swiftimgfs.store.records import ImageInfo
     from swiftimgfs.store.request import Payload
     from swiftimgfs.writing.cells import Hole
-    from swiftimgfs.writing.hooks import ImageFormat, JournalEntry, ObjectName
+    from swiftimgfs.writing.hooks import ImageFormat, ObjectName
     from swiftimgfs.writing.parts import WriteParts
     from swiftimgfs.writing.uploader import Uploader
 
@@ -49,15 +51,11 @@ class Committed:
 
     Attributes:
         image: The image.
-        replaced: What nothing names any more: to be deleted when nobody reads it.
-        entry: The journal's, which is finished when that is done.
-        is_edit: It names some of what the version named that it replaced.
+        doomed: What nothing names any more: to be deleted when nobody reads it.
     """
 
     image: StoredImage
-    replaced: list[ObjectName]
-    entry: JournalEntry | None = None
-    is_edit: bool = False
+    doomed: Doomed
 
 
 class Committer:
@@ -169,7 +167,7 @@ class Committer:
 
     async def _done(self, image: StoredImage) -> Committed:
         replaced = self._replaced(image.parts)
-        is_edit = self.base is not None and len(replaced) < len(self.base.parts)
+        anchor = anchor_of(self.base.parts if self.base else ())
         left, entry = self._uploader.committed(set(image.parts))
         self.base = image
         self._uploader.base_etag = image.info.etag
@@ -184,7 +182,8 @@ class Committer:
         )
         if entry is not None:
             await entry.committed()
-        return Committed(image, [*replaced, *left], entry, is_edit)
+        place = info.container, info.name
+        return Committed(image, Doomed([*replaced, *left], entry, place, anchor))
 
     async def _check_base(self, named: Collection[ObjectName]) -> None:
         """Refuse to replace an image that is not the one we opened, or to name what is not ours.

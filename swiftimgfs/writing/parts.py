@@ -30,6 +30,7 @@ class WriteParts:
         nursery: Runs uploads, which outlive the request that started them.
         spool_directory: Where bytes wait that are not in memory.
         slots: How many segments are on their way at once.
+        garbage: What deletes for the mount.
     """
 
     store: ImageStore
@@ -40,11 +41,11 @@ class WriteParts:
     journal: Journal = field(default_factory=Journal)
     watches: WatchFactory = field(default_factory=WatchFactory)
     slots: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(8))
+    garbage: Garbage = field(init=False)
 
-    @property
-    def garbage(self) -> Garbage:
-        """What deletes for the mount."""
-        return Garbage(self.store, self.nursery, self.options.keep_replaced)
+    def __post_init__(self) -> None:
+        garbage = Garbage(self.store, self.nursery, self.options.keep_replaced)
+        object.__setattr__(self, "garbage", garbage)
 
     def uploader(self, container: str, name: str) -> Uploader:
         """Return what makes the objects of an image."""

@@ -8,6 +8,7 @@ image is committed, so that who dies on the way has lost nothing.
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from swiftimgfs import errors
@@ -66,11 +67,12 @@ class Resumption:
                 committed = await writer.commit()
         finally:
             reader.close()
-        replaced = [] if committed is None else list(committed.replaced)
-        if committed is not None:
-            replaced += await self._left_over(record, committed, stored)
-        place = (record.container, record.name)
-        await self._parts.garbage.discard(replaced, entry, place)
+        if committed is None:
+            await entry.finished()
+            return
+        left = await self._left_over(record, committed, stored)
+        doomed = replace(committed.doomed, objects=[*committed.doomed.objects, *left])
+        await self._parts.garbage.discard(replace(doomed, entry=entry))
 
     async def _base_of(self, record: UploadRecord) -> tuple[StoredImage | None, Attempt | None]:
         """Return what has the image's name, and the commit of ours that it is, if it is one.
@@ -110,7 +112,7 @@ class Resumption:
         self, record: UploadRecord, committed: Committed, stored: Attempt | None
     ) -> list[ObjectName]:
         """Return what the upload stored or replaced before, and the image does not name."""
-        named = {*committed.image.parts, *committed.replaced}
+        named = {*committed.image.parts, *committed.doomed.objects}
         before = dict.fromkeys(await uploaded_objects(self.store, record))
         before |= dict.fromkeys(stored.replaced if stored is not None else ())
         return [name for name in before if name not in named]

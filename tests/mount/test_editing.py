@@ -175,6 +175,7 @@ def test_an_edited_dlo_is_an_slo_of_its_segments(
 
     expected = DATA[: SEGMENT + 1] + b"edit" + DATA[SEGMENT + 5 : 3 * SEGMENT]
     assert stored(swift, container, "dlo") == file.read_bytes() == expected
+    assert os.listdir(mount.path / container) == ["dlo"]  # also while what was replaced waits
     assert objects_after_edits(swift, container) == ["dlo", "dlo-00000", "dlo-00002"]
     assert os.getxattr(file, "user.swift.manifest") == b"slo"
     with contextlib.closing(swift.connect()) as client:

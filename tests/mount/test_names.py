@@ -71,7 +71,8 @@ def test_removing_a_container_removes_the_empty_one_that_we_made_for_segments(
 ) -> None:
     path = mount.path / f"new{uuid.uuid4().hex}"
     path.mkdir()
-    (path / "x").write_bytes(b"x" * 300_000)
+    for letter in b"xy":  # what the first version was made of waits to be deleted
+        (path / "x").write_bytes(bytes([letter]) * 300_000)
     (path / "x").unlink()
     assert f"{path.name}_segments" not in os.listdir(mount.path)
 

@@ -44,7 +44,7 @@ class World:
         ]
 
     async def delete_replaced(self, committed) -> None:
-        assert await delete_objects(self.store, committed.replaced) == []
+        assert await delete_objects(self.store, committed.doomed.objects) == []
 
 
 def segments_of(image_id, count):

@@ -40,7 +40,7 @@ async def test_a_commit_before_the_last_write_is_followed_by_another(
     kept = (late or early).image
     assert info.etag == kept.info.etag
     # What the second replaced is for its caller to delete: nothing else is left over.
-    replaced = [name for _, name in late.replaced] if late else []
+    replaced = [name for _, name in late.doomed.objects] if late else []
     assert sorted(names(client)) == sorted([*parts_of(kept), *replaced])
 
 
@@ -54,7 +54,7 @@ async def test_a_commit_tells_what_it_replaced(open_writer, client, store):
     committed = await second.commit()
 
     assert stored(client) == b"small"
-    assert committed.replaced == list(old.parts)
+    assert committed.doomed.objects == list(old.parts)
 
 
 async def test_an_image_changed_by_somebody_else_is_not_replaced(open_writer, client, store):

@@ -44,7 +44,7 @@ async def test_an_edit_replaces_the_segment_that_it_touches(open_writer, client,
     assert stored(client) == patched(RANDOM, 2 * SEGMENT + 7, b"edit")
     kept = set(parts_of(base)) & set(parts_of(committed.image))
     assert len(kept) == 5
-    assert [name for _, name in committed.replaced] == [
+    assert [name for _, name in committed.doomed.objects] == [
         name for name in parts_of(base) if name not in kept
     ]
 
@@ -86,7 +86,7 @@ async def test_a_segment_that_was_uploaded_and_is_written_again_leaves_no_other_
 
     await writer.write(10, b"again")
     committed = await writer.commit()
-    left = {name for _, name in committed.replaced}
+    left = {name for _, name in committed.doomed.objects}
 
     assert stored(client) == patched(RANDOM, 10, b"again")
     assert sorted(set(names(client)) - left) == sorted(parts_of(committed.image))
@@ -106,7 +106,7 @@ async def test_an_image_that_is_cut_while_it_is_uploaded_is_stored_as_it_was_cut
     await settled(writer)
 
     assert stored(client) == RANDOM[: SEGMENT + 100]
-    left = {name for _, name in committed.replaced}
+    left = {name for _, name in committed.doomed.objects}
     assert sorted(set(names(client)) - left) == sorted(parts_of(committed.image))
 
 
@@ -126,7 +126,7 @@ async def test_any_history_of_writes_is_stored_as_it_was_written(
             plain = bytearray(bytes(plain[:offset]).ljust(offset, b"\0"))
         elif chance.random() < 0.1:
             committed = await writer.commit()
-            left |= {name for _, name in committed.replaced} if committed else set()
+            left |= {name for _, name in committed.doomed.objects} if committed else set()
             assert stored(client) == bytes(plain)
         else:
             data = bytes(size) if chance.random() < 0.2 else chance.randbytes(size)
@@ -137,7 +137,7 @@ async def test_any_history_of_writes_is_stored_as_it_was_written(
 
     committed = await writer.commit()
     image = writer._committer.base
-    left |= {name for _, name in committed.replaced} if committed else set()
+    left |= {name for _, name in committed.doomed.objects} if committed else set()
     await settled(writer)
     await writer.close()
     assert stored(client) == bytes(plain)

@@ -55,7 +55,7 @@ async def test_more_rows_than_a_manifest_names_are_nested(open_writer, client, s
     assert set(again.parts) == set(committed.image.parts)
     last = open_writer(base=again, is_edit=True)
     await last.write(9 * SEGMENT, b"last")
-    replaced = (await last.commit()).replaced
+    replaced = (await last.commit()).doomed.objects
     assert stored(client) == patched(expected, 9 * SEGMENT, b"last")
     assert len([name for _, name in replaced if "rows-" in name]) == 3
 

@@ -80,7 +80,7 @@ async def test_any_history_of_edits_is_taken(open_writer, client, content, seed)
             plain[offset : offset + size] = data
         if step % 4 == 3:
             committed = await writer.commit()
-            left |= {name for _, name in committed.replaced} if committed else set()
+            left |= {name for _, name in committed.doomed.objects} if committed else set()
             assert stored(client) == bytes(plain)
             assert await content(writer.layout()) == bytes(plain)
 

@@ -18,7 +18,7 @@ async def test_a_small_image_is_one_object(open_writer, client, store):
     committed = await writer.commit()
 
     assert stored(client) == BODY[:100]
-    assert (committed.image.parts, committed.replaced) == ((), [])
+    assert (committed.image.parts, committed.doomed.objects) == ((), [])
     assert committed.image.info.etag == (await store.head_image("c", "image")).etag
     assert not writer.is_dirty
     assert writer.is_stored

@@ -31,7 +31,7 @@ async def test_an_edit_sends_one_segment_and_has_the_others_copied(image, world,
     assert [r.bytes_received for r in world.requests("PUT")] == [SEGMENT, 0]
     assert len(world.requests("COPY")) == 6
     assert committed.image.info.manifest is Manifest.DLO
-    assert sorted(committed.replaced) == sorted(image.parts)
+    assert sorted(committed.doomed.objects) == sorted(image.parts)
     await world.delete_replaced(committed)
     assert world.stored() == changed
     assert len(world.names()) == 8
@@ -80,7 +80,7 @@ async def test_new_headers_alone_copy_nothing(image, world, edit):
     writer.change_headers({"x-object-meta-mode": "0600"})
     committed = await writer.commit()
 
-    assert committed.replaced == []
+    assert committed.doomed.objects == []
     assert world.requests("COPY") == []
     assert len(world.requests("PUT")) == 1
     assert (await world.store.head_image(world.container, world.image_id)).metadata[

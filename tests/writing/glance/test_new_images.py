@@ -25,7 +25,7 @@ async def test_a_large_image_is_a_dlo(open_writer, world):
     assert committed.image.info.dlo == info.dlo == (world.container, f"{world.image_id}-")
     assert (committed.image.info.manifest, info.size) == (Manifest.DLO, len(BODY))
     assert committed.image.info.etag == info.etag
-    assert committed.replaced == []
+    assert committed.doomed.objects == []
     await writer.close()
     assert world.stored() == BODY
 

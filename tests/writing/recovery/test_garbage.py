@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from swiftimgfs.writing.deletion import delete_objects
-from swiftimgfs.writing.garbage import Garbage
+from swiftimgfs.writing.doomed import Doomed
+from swiftimgfs.writing.garbage import OTHERS_COMMIT, Garbage
 from tests.support.fault_control import Fault
 from tests.support.journals import uploads_in
 from tests.support.leftovers import names_in, put_segments
@@ -24,7 +25,8 @@ class TestGarbage:
         put_segments(client, "image/slo/old/", b"old0")
 
         garbage = Garbage(store, nursery)
-        await garbage.discard([("s", "image/slo/old/00000000")], entry)
+        doomed = [("s", "image/slo/old/00000000")]
+        await garbage.discard(Doomed(doomed, entry, ("c", "image"), is_removed=True))
 
         assert names_in(client) == []
         assert uploads_in(state) == []
@@ -32,13 +34,62 @@ class TestGarbage:
     async def test_later(self, client, store, entry, state) -> None:
         put_segments(client, "image/slo/old/", b"old0")
         async with trio.open_nursery() as nursery:
-            garbage = Garbage(store, nursery, keep_seconds=0.5)
-            await garbage.discard([("s", "image/slo/old/00000000")], entry)
+            garbage = Garbage(store, nursery, keep_seconds=2.5)
+            await garbage.discard(Doomed([("s", "image/slo/old/00000000")], entry))
             assert names_in(client) != []
             assert uploads_in(state)[0].record.delete_after > time.time()
 
         assert names_in(client) == []
         assert uploads_in(state) == []
+
+    async def test_what_was_replaced_goes_a_moment_later_or_when_that_is_asked_for(
+        self, client, store, entry, state, nursery
+    ) -> None:
+        put_segments(client, "image/slo/old/", b"old0", b"old1")
+        garbage = Garbage(store, nursery)
+        begun = trio.current_time()
+
+        await garbage.discard(Doomed([("s", "image/slo/old/00000000")], entry, ("c", "image")))
+        await garbage.discard(Doomed([("s", "image/slo/old/00000001")], None, ("o", "image")))
+        await garbage.hurry("another")
+        assert len(names_in(client)) == 2
+        await garbage.hurry("c")
+        assert names_in(client) == ["image/slo/old/00000001"]
+        assert uploads_in(state) == []
+        await garbage.hurry("s")
+
+        assert names_in(client) == []
+        assert trio.current_time() - begun < OTHERS_COMMIT
+
+    async def test_what_waits_for_a_moment_goes_at_its_end_though_the_mount_ends(
+        self, client, store, entry, state
+    ) -> None:
+        put_segments(client, "image/slo/old/", b"old0")
+        begun = trio.current_time()
+
+        async with trio.open_nursery() as nursery:
+            doomed = Doomed([("s", "image/slo/old/00000000")], entry, ("c", "image"))
+            await Garbage(store, nursery).discard(doomed)
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+        assert trio.current_time() - begun > OTHERS_COMMIT - 0.1
+        assert names_in(client) == []
+        assert uploads_in(state) == []
+
+    async def test_what_is_kept_for_long_is_left_to_the_next_mount(
+        self, client, store, entry, state
+    ) -> None:
+        put_segments(client, "image/slo/old/", b"old0")
+
+        async with trio.open_nursery() as nursery:
+            garbage = Garbage(store, nursery, keep_seconds=600)
+            await garbage.discard(Doomed([("s", "image/slo/old/00000000")], entry))
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+        assert names_in(client) == ["image/slo/old/00000000"]
+        assert uploads_in(state)[0].record.delete_after > time.time() + 500
 
     async def test_what_may_go_later_stays_in_the_journal_and_is_tried_again(
         self, client, store, entry, state, faulty
@@ -49,7 +100,7 @@ class TestGarbage:
 
         async with trio.open_nursery() as nursery:
             garbage = Garbage(store, nursery, first_wait=0.2)
-            await garbage.discard(objects, entry)
+            await garbage.discard(Doomed(objects, entry, is_removed=True))
             assert len(uploads_in(state)) == 1
             assert names_in(client) == ["image/slo/old/00000000"]
 
@@ -61,7 +112,7 @@ class TestGarbage:
     ) -> None:
         faulty.control.inject(Fault(method="DELETE", status=403, count=None))
 
-        await Garbage(store, nursery).discard([("s", "x")], entry)
+        await Garbage(store, nursery).discard(Doomed([("s", "x")], entry, is_removed=True))
 
         assert uploads_in(state) == []
 
