@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Who overwrites an image faster than it is copied is told that it changes.
 TRIES: Final = 4
+_WAS_GONE: Final = "renamed, and the old name was gone already image=%s"
 
 
 async def move(
@@ -152,14 +153,14 @@ async def _take_away(names: Names, info: ImageInfo, copy: ImageInfo | None) -> N
         if copy is not None:
             await _delete_copy(store, copy)
             raise errors.NotFoundError(f"{old}: removed or renamed meanwhile") from gone
-        log.info("renamed, and the old name was gone already image=%s", old)
+        log.info(_WAS_GONE, old)
         return
     if _version(now) != _version(info):
         raise errors.ImageChangedError(f"{old}: changed meanwhile")
     try:
         await store.delete_object(info.container, info.name)
     except errors.NotFoundError:
-        log.info("renamed, and the old name went meanwhile image=%s", old)
+        log.info(_WAS_GONE, old)
 
 
 async def _delete_copy(store: ImageStore, copy: ImageInfo) -> None:

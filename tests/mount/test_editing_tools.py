@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.edited import DATA, objects, segments_of, stored
 from tests.support.mounts import Mounted, run
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,7 @@ def test_an_image_renamed_over_another_before_it_is_stored_replaces_it_when_it_i
     assert stored(swift, container, "x") == target.read_bytes() == b"new" * size
     assert objects(swift, container) == ["x"]
     in_use = {str(s["name"]) for s in segments_of(target)} if size > 10 else set()
-    assert len(objects(swift, f"{container}_segments")) == len(in_use)
+    wait_for(lambda: len(objects(swift, f"{container}_segments")) == len(in_use))
 
 
 def test_a_plain_image_that_is_unlinked_while_it_is_edited_can_still_be_read(

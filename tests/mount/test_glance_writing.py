@@ -21,6 +21,7 @@ import swiftclient
 
 from tests.support.glance import GLANCE_MB, GlanceOptions, GlanceStore
 from tests.support.mounts import Mounted, mounted, run
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,11 +179,12 @@ def test_what_is_stored_glance_reads_and_deletes(
 
 
 def glance_deletes(glance: GlanceStore, account: Account, name: str) -> bool:
-    """Have Glance delete an image; return whether nothing of it is left."""
+    """Have Glance delete an image, and return when nothing of it is left; whether it was there."""
     before = account.names("glance")
     parts = [other for other in before if name in other]
     glance.delete(f"swift+config://ref1/glance/{name}")
-    return parts != [] and not [other for other in account.names("glance") if name in other]
+    wait_for(lambda: not [other for other in account.names("glance") if name in other])
+    return parts != []
 
 
 def test_an_image_is_guarded_from_when_it_is_closed(mount: Mounted, image_id: str) -> None:
@@ -259,7 +261,7 @@ def test_an_image_of_glance_is_edited_and_stays_glances(
     assert b"".join(glance.get(location)) == changed
     assert (mount.path / "glance" / image_id).read_bytes() == changed
     assert os.getxattr(mount.path / "glance" / image_id, "user.swift.manifest") == b"dlo"
-    assert not [name for name in account.names("glance") if name.startswith(f"{image_id}-")]
+    wait_for(lambda: not [n for n in account.names("glance") if n.startswith(f"{image_id}-")])
     shown = os.listdir(mount.path / "glance")
     assert [name for name in shown if image_id in name] == [image_id]
     assert glance_deletes(glance, account, image_id)

@@ -16,7 +16,7 @@ from swiftimgfs.mount_process import start_mount
 from tests.support.attributes import settle
 from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted, run, run_all
-from tests.support.stored import content, names_in
+from tests.support.stored import content, names_in, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ def test_rename_over_an_image_replaces_it_and_its_segments(
     (mount.path / container / "old").replace(mount.path / container / "new")
 
     assert content(swift, container, "new") == b"1" * 400_000
-    assert len(names_in(swift, f"{container}_segments")) == 7
+    wait_for(lambda: len(names_in(swift, f"{container}_segments")) == 7)
 
 
 def test_an_open_image_lives_through_its_rename(mount: Mounted, container: str) -> None:

@@ -16,7 +16,7 @@ from tests.support.embedded_swift import faulty_swift
 from tests.support.fault_control import Fault
 from tests.support.kinds import PIECE, make_image
 from tests.support.mounts import Mounted, mounted, run, run_all
-from tests.support.stored import content, names_in
+from tests.support.stored import content, names_in, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_a_dlo_whose_own_name_fits_its_prefix_is_renamed_and_replaced(
 
     assert (directory / "y").read_bytes() == PIECE
     assert (directory / "x").read_bytes() == b"small"
-    assert names_in(swift, container) == ["kept-1", "x", "y"]
+    wait_for(lambda: names_in(swift, container) == ["kept-1", "x", "y"])
     assert errno_of_rename(directory / "y", directory / "kept2") == errno.EPERM
 
 
