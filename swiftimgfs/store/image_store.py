@@ -46,11 +46,13 @@ class StoredImage:
         layout: Its bytes, down to objects that hold plain ones.
         parts: (container, object) of everything that its manifest names, nested manifests
             too: what has to go when the image goes. Empty for a plain image.
+        lost: Those of them that are nested manifests and gone: what they named is not known.
     """
 
     info: ImageInfo
     layout: Layout
     parts: tuple[tuple[str, str], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class _Parts:
     pieces: list[tuple[int, Source]] = field(default_factory=list)
     objects: list[tuple[str, str]] = field(default_factory=list)
     nested: dict[tuple[str, str], Layout] = field(default_factory=dict)
+    lost: list[tuple[str, str]] = field(default_factory=list)
 
     def add_zeros(self, size: int) -> None:
         """Add zeros, to those before if there are some: a hole is many rows."""
@@ -111,10 +114,11 @@ class ImageStore(ObjectStore):
         """Return what the image is made of: no request for a plain one, few for others.
 
         Who may not see what a large image is made of reads it through its manifest, as
-        slowly as Swift then is.
+        slowly as Swift then is. A nested manifest that is gone is as a segment that is: the
+        image is there, and reading that part of it is what fails.
 
         Raises:
-            NotFoundError: A manifest in it is gone.
+            NotFoundError: The image is gone, or its own manifest is.
         """
         if info.manifest is None:
             return StoredImage(info, through_manifest(info))
@@ -127,7 +131,8 @@ class ImageStore(ObjectStore):
         except errors.ForbiddenError as failure:
             log.info("reading through the manifest reason=%s", failure)
             return StoredImage(info, through_manifest(info))
-        return StoredImage(info, Layout(found.pieces), tuple(dict.fromkeys(found.objects)))
+        parts = tuple(dict.fromkeys(found.objects))
+        return StoredImage(info, Layout(found.pieces), parts, tuple(found.lost))
 
     def _with_own_account(self, info: ImageInfo) -> ImageInfo:
         """Return an image, if it is a link that names this account as one that does not."""
@@ -159,7 +164,8 @@ class ImageStore(ObjectStore):
                 continue
             found.objects.append((row.container, row.name))
             if row.is_slo:
-                nested = await self._nested(row, found, depth - 1)
+                source = Stored(row.container, row.name, row.etag, 0, row.size)
+                nested = await self._nested(source, found, depth - 1)
                 found.pieces += nested.part(row.start, row.length)
             elif await self._is_zeros(row):
                 found.add_zeros(row.length)
@@ -167,12 +173,20 @@ class ImageStore(ObjectStore):
                 source = Stored(row.container, row.name, row.etag, row.start, row.size)
                 found.pieces.append((row.length, source))
 
-    async def _nested(self, row: Segment, found: _Parts, depth: int) -> Layout:
-        """Return what a manifest in a manifest names, however often that names it."""
-        place = row.container, row.name
+    async def _nested(self, manifest: Stored, found: _Parts, depth: int) -> Layout:
+        """Return what a manifest in a manifest names, however often that names it.
+
+        One that is gone, or no manifest any more, is a segment that cannot be read.
+        """
+        place = manifest.container, manifest.object
         if place not in found.nested:
-            inner = _Parts(objects=found.objects, nested=found.nested)
-            await self._add_slo(*place, inner, depth)
+            inner = _Parts(objects=found.objects, nested=found.nested, lost=found.lost)
+            try:
+                await self._add_slo(*place, inner, depth)
+            except (errors.NotFoundError, errors.ImageChangedError) as failure:
+                log.warning("a nested manifest is gone reason=%s", failure)
+                found.lost.append(place)
+                inner.pieces = [(manifest.object_size, replace(manifest, is_manifest=True))]
             found.nested[place] = Layout(inner.pieces)
         return found.nested[place]
 
@@ -191,10 +205,11 @@ class ImageStore(ObjectStore):
             if (container, row.name) == (info.container, info.name):
                 continue  # its own prefix fits it: it has no bytes, and is none of its segments
             found.objects.append((container, row.name))
+            source = Stored(container, row.name, row.slo_etag or row.etag, 0, row.size)
             if row.is_slo:
-                await self._add_slo(container, row.name, found, DEEPEST_SLO)
+                nested = await self._nested(source, found, DEEPEST_SLO)
+                found.pieces += nested.part(0, nested.size)
             else:
-                source = Stored(container, row.name, row.etag, 0, row.size)
                 found.pieces.append((row.size, source))
 
     async def copy_image(

@@ -34,10 +34,14 @@ class Sight:
     def not_named(self, objects: Iterable[ObjectName]) -> set[ObjectName]:
         """Return those of `objects` that are neither the image nor what it is made of.
 
-        Of a DLO that is whatever is below its prefix, listed already or not.
+        Of a DLO that is whatever is below its prefix, listed already or not. An image that
+        has lost a nested manifest may have named any of them there: what nobody reads
+        without that is left to `swiftimgfs gc`.
         """
         if self.image is None:
             return set(objects)
+        if self.image.lost:
+            return set()
         info = self.image.info
         rest = set(objects).difference(self.image.parts, [(info.container, info.name)])
         if info.dlo is not None:

@@ -6,6 +6,7 @@ import pytest
 
 from swiftimgfs import errors
 from swiftimgfs.writing.claims import Claims, Named, read_claims
+from swiftimgfs.writing.sight import Sight, image_now
 from tests.support.fault_control import Fault
 from tests.support.leftovers import names_in, put_segments, put_slo
 
@@ -107,3 +108,31 @@ class TestClaims:
         names = {("c", "x-1"), ("c", "x-2/3"), ("c", "x"), ("c", "w"), ("d", "x-1"), ("c", "y")}
 
         assert claims.unnamed(names) == names - {("c", "x-1"), ("c", "x-2/3")}
+
+
+async def test_an_image_that_lost_a_nested_manifest_may_name_anything(client, store) -> None:
+    rows = put_segments(client, "a/", b"one", b"two")
+    inner = put_slo(client, rows[1:], "inner", "s")
+    put_slo(client, [rows[0], {"path": "/s/inner", "etag": inner, "size_bytes": 3}])
+    client.delete_object("s", "inner")
+
+    image = await image_now(store.newest(), "c", "image")
+
+    assert image is not None
+    assert image.lost == (("s", "inner"),)
+    assert Sight(image, frozenset()).not_named([("s", "a/00000001")]) == set()
+
+
+async def test_a_nested_manifest_that_is_gone_makes_nothing_of_others_unnamed(
+    client, store
+) -> None:
+    rows = put_segments(client, "a/", b"one", b"two")
+    inner = put_slo(client, rows[1:], "inner", "s")
+    put_slo(client, [rows[0], {"path": "/s/inner", "etag": inner, "size_bytes": 3}])
+    put_slo(client, rows[1:], "other")
+    put_segments(client, "e/", b"z")
+    client.delete_object("s", "inner")
+
+    claims = await read_claims(store)
+
+    assert claims.unnamed({("s", name) for name in names_in(client)}) == {("s", "e/00000000")}
