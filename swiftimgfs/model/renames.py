@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # The connections of the pool are what limits; more tasks than that only wait for one.
 WORKERS: Final = 16
+LOOKS: Final = 2  # at a name whose image is gone when it is asked what it is made of
 
 
 @dataclass(slots=True)
@@ -119,15 +120,20 @@ class Renames:
     ) -> StoredImage | None:
         """Return the image that a rename replaces, None when the name is free."""
         view = self._names.view
-        try:
-            entry = await view.lookup(parent.path, target.component)
-        except errors.NotFoundError:
-            return None
-        if not may_replace:
-            raise errors.ExistsError(f"{target}: exists")
-        if entry.kind is Kind.DIRECTORY:
-            raise errors.IsADirectoryFsError(f"{target}: is a directory")
-        return await self._names.resolved(view.place_of(parent.path, entry))
+        for _ in range(LOOKS):
+            try:
+                entry = await view.lookup(parent.path, target.component)
+            except errors.NotFoundError:
+                return None
+            if not may_replace:
+                raise errors.ExistsError(f"{target}: exists")
+            if entry.kind is Kind.DIRECTORY:
+                raise errors.IsADirectoryFsError(f"{target}: is a directory")
+            # It may have been removed since it was looked at, or listed. Then what else has the
+            # name, such as a directory, shows when the name is looked up again.
+            with contextlib.suppress(errors.NotFoundError):
+                return await self._names.resolved(view.place_of(parent.path, entry))
+        return None
 
     async def _without_shared_parts(
         self, replaced: StoredImage | None, inode: Inode, target: StorePath
