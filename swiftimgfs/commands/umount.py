@@ -57,9 +57,12 @@ for, and shown. A mount point whose process died is freed.
 example:
   swiftimgfs umount /mnt/images
 
-Exit status: 0 when it is unmounted and all is in Swift, 1 when it is in use, cannot be
-unmounted, or something is not in Swift, 2 when what was asked for cannot be
-understood.
+Uploads of the mount that had failed before are kept, and told of in one line: swiftimgfs status
+shows them, swiftimgfs retry sends them.
+
+Exit status: 0 when it is unmounted and all that it still had to store is in Swift, 1 when it is
+in use, cannot be unmounted, or something of that is not in Swift, 2 when what was asked for
+cannot be understood.
 """
 
 
@@ -94,16 +97,27 @@ def run(arguments: argparse.Namespace) -> int:
         _check_is_ours(entry)
         leaving = _Leaving(entry, directory)
         directory = leaving.asked.state_directory or directory
-        before = set(_kept(directory, place))
+        before = _kept(directory, place)
         leaving.leave(is_lazy=arguments.lazy, is_forced=arguments.force)
     except errors.SwiftImgFsError as failure:
         return give_up(failure)
-    kept = [name for name in _kept(directory, place) if name not in before]
-    for name in kept:
-        _say(f"not in Swift, kept here: {name} (swiftimgfs status)", is_failure=True)
+    now = _kept(directory, place)
+    kept = [line for token, line in now.items() if token not in before]
+    for line in kept:
+        _say(f"not in Swift, kept here: {line} (swiftimgfs status)", is_failure=True)
     for name in leaving.cut_off:
         _say(f"not in Swift, given up while it was being written: {name}", is_failure=True)
+    _tell_of_earlier(len(now) - len(kept))
     return EXIT_FAILED if kept or leaving.cut_off else 0
+
+
+def _tell_of_earlier(count: int) -> None:
+    """Say what was not in Swift before, of which somebody was told when it failed."""
+    if count:
+        uploads = "1 upload" if count == 1 else f"{count} uploads"
+        are = "is" if count == 1 else "are"
+        line = f"{uploads} that failed before {are} not in Swift, and kept here"
+        _say(f"{line}: swiftimgfs retry", is_failure=True)
 
 
 def _check_is_ours(entry: MountEntry) -> None:
@@ -119,13 +133,15 @@ def _check_is_ours(entry: MountEntry) -> None:
     )
 
 
-def _kept(directory: Path, place: Path) -> Iterator[str]:
-    """Yield the images of a mount that wait here and for nobody."""
+def _kept(directory: Path, place: Path) -> dict[str, str]:
+    """Return the uploads of a mount that wait here and for nobody: what each is, by its token."""
+    kept = {}
     for upload in StateDirectory(directory).all_uploads():
         if isinstance(upload, Found) and upload.record.owner.mountpoint == str(place):
             is_left = not upload.is_owned and upload.record.is_kept
             if is_left or is_bad(upload):
-                yield f"{upload.record.image} ({state_of(upload)})"
+                kept[upload.record.token] = f"{upload.record.image} ({state_of(upload)})"
+    return kept
 
 
 class _Leaving:

@@ -156,6 +156,36 @@ def test_what_is_kept_is_named_wherever_the_spool_is(swift, container, tmp_path)
     assert f"not in Swift, kept here: {container}/slow" in shown
 
 
+def test_what_failed_before_is_told_of_and_is_no_failure_of_the_unmount(
+    served, swift, container
+) -> None:
+    swift.control.inject(
+        Fault(method="PUT", target=container, status=413, body="Upload exceeds quota.", count=2)
+    )
+    for name in ("one", "two"):
+        with pytest.raises(OSError, match="quota"):
+            (served.path / container / name).write_bytes(b"bytes")
+
+    assert umount(served, served.path) == (
+        "2 uploads that failed before are not in Swift, and kept here: swiftimgfs retry\n"
+    )
+    assert mount_at(served.path) is None
+
+
+def test_what_fails_once_more_is_named_again(served, swift, container) -> None:
+    swift.control.inject(
+        Fault(method="PUT", target=container, status=413, body="Upload exceeds quota.")
+    )
+    with pytest.raises(OSError, match="quota"):
+        (served.path / container / "slow").write_bytes(b"bytes")
+
+    with slow_upload(swift, served, container, Fault(hold="before")):
+        shown = umount(served, "--force", served.path, status=1)
+
+    assert f"not in Swift, kept here: {container}/slow" in shown
+    assert "1 upload that failed before is not in Swift, and kept here" in shown
+
+
 @contextlib.contextmanager
 def half_written(path: Path) -> Iterator[None]:
     """Have another process write an image, and neither close nor sync it."""
