@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Who overwrites an image faster than it is copied is told that it changes.
 TRIES: Final = 4
+_HALF: Final = "renamed half: both names exist old=%s new=%s reason=%s"
 _WAS_GONE: Final = "renamed, and the old name was gone already image=%s"
 
 
@@ -53,13 +54,16 @@ async def move(
         NotFoundError: There is nothing, or somebody else was first to give it another name.
         ImageChangedError: It changes too fast to be copied.
     """
-    for _ in range(TRIES - 1):
+    for left in reversed(range(TRIES)):
         try:
             return await _move_once(names, source, target, inode, is_free=is_free)
         except errors.ImageChangedError as failure:
+            if not left:
+                log.warning(_HALF, source, target, failure)
+                raise
             reason = errors.reason_beside(source, failure)
             log.info("changed while it was renamed image=%s reason=%s", source, reason)
-    return await _move_once(names, source, target, inode, is_free=is_free)
+    raise AssertionError("the last try returns or raises")
 
 
 async def _move_once(
@@ -80,14 +84,10 @@ async def _move_once(
         _follow(names, inode, original)
         if not isinstance(failure, errors.NotFoundError):
             _note_stored(names, target, moved)
-            log.warning(
-                "renamed half: both names exist old=%s new=%s reason=%s",
-                source,
-                target,
-                failure,
-            )
         if isinstance(failure, errors.ImageChangedError | errors.NotFoundError):
             await _abandoned(entry)
+        else:
+            log.warning(_HALF, source, target, failure)
         raise
     if entry is not None:
         await entry.finished()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
+from swiftimgfs import errors
 from swiftimgfs.model.followers import given_up_when_refused
-from swiftimgfs.writing.doomed import Doomed
+from swiftimgfs.store.large_objects import Segment
+from swiftimgfs.writing.doomed import Doomed, Version
 from swiftimgfs.writing.named_by import anchor_of
 
 if TYPE_CHECKING:
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.versions import Versions
     from swiftimgfs.store.image_store import ImageStore, StoredImage
-    from swiftimgfs.writing.hooks import JournalEntry
+    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
     from swiftimgfs.writing.parts import WriteParts
+
+log = logging.getLogger(__name__)
 
 
 class Removals:
@@ -48,10 +53,32 @@ class Removals:
         await self._discard(inode, image, entry, is_removed=True)
 
     async def replaced(
-        self, inode: Inode | None, image: StoredImage, entry: JournalEntry | None
+        self,
+        inode: Inode | None,
+        image: StoredImage,
+        entry: JournalEntry | None,
+        successor: StoredImage | None,
     ) -> None:
-        """Delete what an image was made of whose name another one has now."""
-        await self._discard(inode, image, entry, is_removed=False)
+        """Delete what an image was made of whose name another one has now, `successor`."""
+        version = None
+        if successor is not None and image.parts:
+            version = await self._version_of(successor)
+        await self._discard(inode, image, entry, version)
+
+    async def _version_of(self, image: StoredImage) -> Version | None:
+        """Return an image as a manifest that can be stored again; None for any other."""
+        info = image.info
+        if info.dlo is not None:
+            return Version(image)
+        if info.manifest is None or not image.parts:
+            return None
+        try:
+            rows = await self._store.slo_rows(info.container, info.name)
+        except errors.SwiftImgFsError as failure:
+            log.info("not looked at again image=%s/%s reason=%s", *_place(image), failure)
+            return None
+        segments = [row for row in rows if isinstance(row, Segment)]
+        return Version(image, segments) if len(segments) == len(rows) else None
 
     async def hurry(self, container: str) -> None:
         """Return after nothing is left in a container that has no images any more."""
@@ -77,15 +104,20 @@ class Removals:
         inode: Inode | None,
         image: StoredImage,
         entry: JournalEntry | None,
+        successor: Version | None = None,
         *,
-        is_removed: bool,
+        is_removed: bool = False,
     ) -> None:
         """Delete what an image was made of, once nobody who has `inode` open reads it."""
-        place = image.info.container, image.info.name
-        doomed = Doomed(image.parts, entry, place, anchor_of(image.parts), is_removed)
+        anchor = anchor_of(image.parts)
+        doomed = Doomed(image.parts, entry, _place(image), anchor, is_removed, successor)
         self._changes.doomed(doomed)
         current = self._versions.current.get(inode) if inode else None
         if current is not None and current.handles:
             current.doomed.append(doomed)
         else:
             await self._writing.garbage.discard(doomed)
+
+
+def _place(image: StoredImage) -> ObjectName:
+    return image.info.container, image.info.name

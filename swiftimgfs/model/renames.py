@@ -100,6 +100,7 @@ class Renames:
             names.inodes.rename(inode, parent, target.component, target)
             return
         replaced = await self._without_shared_parts(replaced, inode, target)
+        moved: StoredImage | None = None
         async with files.removals.removing(replaced) as entry:
             if files.followers.retarget(inode, target):  # not in Swift under any name yet
                 names.directories.changes.removed(source, None)
@@ -111,7 +112,7 @@ class Renames:
         names.inodes.rename(inode, parent, target.component, target)
         left = {source.container}
         if replaced is not None:
-            await self._replace(other, replaced, target, entry)
+            await self._replace(other, replaced, target, entry, moved)
             left |= containers_of(replaced)
         await names.leave(inode, left - in_use)
 
@@ -158,6 +159,7 @@ class Renames:
         replaced: StoredImage,
         target: StorePath,
         entry: JournalEntry | None,
+        moved: StoredImage | None,
     ) -> None:
         """Delete what an image was made of that `target` replaced, at another place itself too."""
         info, names = replaced.info, self._names
@@ -165,7 +167,7 @@ class Renames:
             with contextlib.suppress(errors.NotFoundError):
                 await names.store.delete_object(info.container, info.name)
             names.directories.changes.removed(StorePath(info.container, info.name), info)
-        await names.files.removals.replaced(inode, replaced, entry)
+        await names.files.removals.replaced(inode, replaced, entry, moved)
 
     # ── directories ────────────────────────────────────────────────────────────────────
 

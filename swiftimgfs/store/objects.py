@@ -143,13 +143,24 @@ class ObjectStore(ContainerStore):
         if not source.is_whole:
             all_headers["Range"] = f"bytes={source.start}-{source.last}"
         request = Request("COPY", source.container, source.name, headers=all_headers)
-        etag = (await self._pool.request(request)).headers.get("etag", "").strip('"')
+        try:
+            answered = (await self._pool.request(request)).headers
+        except errors.NotFoundError:  # the source, or the container of the copy
+            await self._check_is_there(source)
+            raise
+        etag = answered.get("etag", "").strip('"')
         if etag != source.etag:
             copy = await self.head_object(container, name)
             if copy.size != source.length or (source.is_whole and copy.etag != source.etag):
                 raise errors.ImageChangedError(f"{request}: copied as {copy.etag}")
             etag = copy.etag
         return etag
+
+    async def _check_is_there(self, source: Segment) -> None:
+        try:
+            await self.head_object(source.container, source.name)
+        except errors.NotFoundError as gone:
+            raise errors.ImageChangedError(f"{gone}: gone before it was copied") from gone
 
     async def _put(
         self, request: Request, size: int, manifest: records.Manifest | None

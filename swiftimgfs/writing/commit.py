@@ -20,7 +20,7 @@ from swiftimgfs import errors
 from swiftimgfs.layout import Layout, Zeros
 from swiftimgfs.store.image_store import StoredImage, whole_object
 from swiftimgfs.store.large_objects import Segment
-from swiftimgfs.writing.doomed import Doomed
+from swiftimgfs.writing.doomed import Doomed, Version
 from swiftimgfs.writing.named_by import anchor_of
 from swiftimgfs.writing.uploader import stored_segment
 
@@ -131,7 +131,8 @@ class Committer:
             self._is_uncertain = False
             raise
         self._is_uncertain = False
-        return await self._done(StoredImage(info, _moved(layout, flat), tuple(named)))
+        rows = () if info.dlo is not None else folded.rows
+        return await self._done(StoredImage(info, _moved(layout, flat), tuple(named)), rows)
 
     async def abandon(self) -> None:
         """Delete what was put, unless a manifest whose fate we do not know may name it."""
@@ -165,7 +166,9 @@ class Committer:
         old = self.base.parts if self.base else ()
         return [part for part in old if part not in kept]
 
-    async def _done(self, image: StoredImage) -> Committed:
+    async def _done(
+        self, image: StoredImage, rows: Sequence[Segment] | None = None
+    ) -> Committed:
         replaced = self._replaced(image.parts)
         anchor = anchor_of(self.base.parts if self.base else ())
         left, entry = self._uploader.committed(set(image.parts))
@@ -183,7 +186,9 @@ class Committer:
         if entry is not None:
             await entry.committed()
         place = info.container, info.name
-        return Committed(image, Doomed([*replaced, *left], entry, place, anchor))
+        successor = None if rows is None else Version(image, rows)
+        doomed = Doomed([*replaced, *left], entry, place, anchor, successor=successor)
+        return Committed(image, doomed)
 
     async def _check_base(self, named: Collection[ObjectName]) -> None:
         """Refuse to replace an image that is not the one we opened, or to name what is not ours.

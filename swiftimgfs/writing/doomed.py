@@ -6,19 +6,22 @@ replaced or removed here, and store its own version afterwards, of segments that
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from swiftimgfs import errors
+from swiftimgfs.store.metadata import carried
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.named_by import named_by, note_named_by
 from swiftimgfs.writing.sight import Sight, image_now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from swiftimgfs.store.image_store import ImageStore, StoredImage
+    from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.writing.deletion import ObjectName
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,19 @@ class Entry(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What replaced the version that is doomed, as a manifest that can be stored again.
+
+    Attributes:
+        image: The image as it was stored.
+        rows: What its manifest names; none of a DLO.
+    """
+
+    image: StoredImage
+    rows: Sequence[Segment] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Doomed:
     """What a version of an image was made of, and is needed no more.
@@ -46,6 +62,7 @@ class Doomed:
         image: Whose version it was; None when it was nobody's yet.
         anchor: See `named_by.anchor_of`; of the version.
         is_removed: The image's name was taken away, and not given to another version.
+        successor: What has the name since, if it is a large image.
     """
 
     objects: Collection[ObjectName]
@@ -53,6 +70,7 @@ class Doomed:
     image: ObjectName | None = None
     anchor: ObjectName | None = None
     is_removed: bool = False
+    successor: Version | None = None
 
 
 async def unnamed(store: ImageStore, doomed: Doomed) -> Collection[ObjectName]:
@@ -68,14 +86,57 @@ async def unnamed(store: ImageStore, doomed: Doomed) -> Collection[ObjectName]:
     if doomed.image is None:
         return doomed.objects
     image = await image_now(store, *doomed.image)
+    others = await _others(store, doomed)
+    if image is None and await _has_lost_its_name(store, doomed, others):
+        image = await _stored_again(store, doomed)
     rest = Sight(image, frozenset()).not_named(doomed.objects)
-    others = await named_by(store, doomed.anchor) if doomed.anchor is not None else []
-    for name in others:
-        if name != doomed.image:
-            other = await image_now(store, *name)
-            rest = Sight(other, frozenset()).not_named(rest)
-            await _note_shared(store, (doomed.image, image), (name, other))
+    for name, other in others.items():
+        rest = Sight(other, frozenset()).not_named(rest)
+        await _note_shared(store, (doomed.image, image), (name, other))
     return rest
+
+
+async def _others(store: ImageStore, doomed: Doomed) -> dict[ObjectName, StoredImage]:
+    """Return the images of other names that name what is doomed, or did, by a rename."""
+    names = await named_by(store, doomed.anchor) if doomed.anchor is not None else []
+    found = {name: await image_now(store, *name) for name in names if name != doomed.image}
+    return {name: image for name, image in found.items() if image is not None}
+
+
+async def _has_lost_its_name(
+    store: ImageStore, doomed: Doomed, others: Mapping[ObjectName, StoredImage]
+) -> bool:
+    """Return whether a rename of the version before took the name of its successor away.
+
+    It had looked at the old name before we stored the successor, and deleted it afterwards.
+    An image that was removed, or renamed, has no segments any more, or another name.
+    """
+    if doomed.successor is None:
+        return False
+    parts = doomed.successor.image.parts
+    renamed = [image.parts for image in others.values() if doomed.anchor in image.parts]
+    fresh = set(parts).difference(*renamed)
+    if not (renamed and fresh and await _is_there(store, min(fresh))):
+        return False
+    for name in await named_by(store, min(parts)):
+        image = await image_now(store, *name)
+        if image is not None and not fresh.isdisjoint(image.parts):
+            return False
+    return True
+
+
+async def _stored_again(store: ImageStore, doomed: Doomed) -> StoredImage | None:
+    """Give a successor its name again, unless somebody else has it by now."""
+    assert doomed.successor is not None  # noqa: S101  # it is what has lost its name
+    info, rows = doomed.successor.image.info, doomed.successor.rows
+    place = info.container, info.name
+    with contextlib.suppress(errors.ExistsError):
+        if rows:
+            await store.put_manifest(*place, rows, carried(info), is_new=True)
+        else:
+            await store.put_object(*place, b"", carried(info), is_new=True)
+        log.warning("stored again, a rename had taken its name away image=%s/%s", *place)
+    return await image_now(store, *place)
 
 
 async def _note_shared(

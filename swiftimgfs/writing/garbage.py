@@ -10,7 +10,8 @@ replaced or removed here, and store its own version afterwards, of segments that
 - what was replaced goes a moment later, but for what the image names by then;
 - what was removed goes at once. If it comes back of segments that are gone, it is removed
   again: as if the other host had stored it just before;
-- what somebody has renamed meanwhile keeps what it names under its new name.
+- what somebody has renamed meanwhile keeps what it names under its new name, and what
+  replaced it here gets its own name again, if that rename has taken it away.
 """
 
 from __future__ import annotations
@@ -138,6 +139,9 @@ class Garbage:
             wait.gone.set()
 
     async def _delete(self, doomed: Doomed) -> None:
+        # Its successor may have a successor, which has the image's name now.
+        latest = next((d for d in reversed(self._waiting) if d.image == doomed.image), doomed)
+        doomed = replace(doomed, successor=latest.successor)
         left = await self._delete_once(doomed)
         if left:
             again = replace(doomed, objects=left)

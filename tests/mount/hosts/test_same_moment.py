@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -37,8 +38,25 @@ def edit(image: Path, data: bytes = b"edited") -> None:
         file.write(data)
 
 
+def edit_twice(image: Path) -> None:
+    """Store a first edit at fsync and the second one at close."""
+    with image.open("r+b", buffering=0) as file:
+        file.write(b"first")
+        os.fsync(file.fileno())
+        file.seek(0)
+        file.write(b"edited")
+
+
 def overwrite(image: Path) -> None:
     image.write_bytes(OTHER)
+
+
+def rename_over(image: Path) -> None:
+    image.with_suffix(".new").rename(image)
+
+
+def is_edit(store: Callable[[Path], None]) -> bool:
+    return store in (edit, edit_twice)
 
 
 def told(act: Callable[[], object]) -> int:
@@ -119,11 +137,12 @@ def test_what_is_stored_after_another_host_renamed_the_image_leaves_both_whole(
     assert content(swift, container, "renamed") == LARGE
 
 
-@pytest.mark.parametrize("store", [edit, overwrite])
-def test_what_is_stored_while_another_host_takes_the_old_name_away_leaves_the_new_one_whole(
+@pytest.mark.parametrize("store", [edit, edit_twice, overwrite, rename_over])
+def test_what_is_stored_while_another_host_takes_the_old_name_away_is_lost_on_neither(
     here: Path, there: Path, swift: FaultySwift, container: str, store: Callable[[Path], None]
 ) -> None:
     (here / "image").write_bytes(LARGE)
+    (here / "image.new").write_bytes(OTHER)
 
     last = Fault(method="DELETE", target=f"/{container}/image$", hold="before")
     with on_its_way(swift, lambda: (there / "image").rename(there / "new"), last) as end:
@@ -131,6 +150,27 @@ def test_what_is_stored_while_another_host_takes_the_old_name_away_leaves_the_ne
 
     assert end() == 0
     assert content(swift, container, "new") == LARGE
+    assert content(swift, container, "image") == (EDITED if is_edit(store) else OTHER)
+    (there / "new").unlink()
+    (there / "image.new").unlink(missing_ok=True)
+    assert content(swift, container, "image") == (EDITED if is_edit(store) else OTHER)
+    assert orphans(swift, container, ["image"]) == []
+
+
+def test_what_another_host_removes_or_renames_at_once_does_not_come_back(
+    here: Path, there: Path, swift: FaultySwift, container: str
+) -> None:
+    (here / "image").write_bytes(LARGE)
+    (here / "image").rename(here / "before")
+    (here / "before").rename(here / "image")
+    for act in ((there / "image").unlink, lambda: (there / "image").rename(there / "other")):
+        (here / "image").write_bytes(OTHER)
+        edit(here / "image")
+        act()
+    time.sleep(OTHERS_COMMIT + 1)  # noqa: TID251
+
+    assert names_in(swift, container) == ["other"]
+    assert content(swift, container, "other") == b"edited" + OTHER[len(b"edited") :]
 
 
 def test_an_image_that_another_host_removed_does_not_come_back_without_its_segments(
