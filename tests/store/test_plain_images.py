@@ -6,6 +6,7 @@ import pytest
 
 from swiftimgfs import errors
 from swiftimgfs.layout import Stored
+from swiftimgfs.store.large_objects import Segment
 from swiftimgfs.store.metadata import changes_of
 from swiftimgfs.store.request import Payload
 from tests.support.fault_control import Fault
@@ -140,6 +141,17 @@ async def test_a_copied_plain_image_has_the_same_bytes(store):
     await store.copy_image(await store.head_image("c", "o"), "c", "copy", {})
 
     assert (await store.head_image("c", "copy")).etag == md5(BODY)
+
+
+async def test_a_copy_of_what_is_gone_or_into_nowhere_tells_which(store):
+    info = await store.put_object("c", "o", Payload([BODY]), {})
+    whole = Segment("c", "o", info.size, info.etag, 0, info.size)
+
+    with pytest.raises(errors.NotFoundError):
+        await store.copy_object(whole, "no-such-container", "copy", {})
+    await store.delete_object("c", "o")
+    with pytest.raises(errors.ImageChangedError, match="gone before it was copied"):
+        await store.copy_object(whole, "c", "copy", {})
 
 
 async def test_a_location_is_where_the_image_is(faulty, store):
