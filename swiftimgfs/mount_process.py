@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from swiftimgfs import errors
 from swiftimgfs.mountpoint import is_automount
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 PR_SET_DUMPABLE: Final = 4
 READY = "ready"
 READY_FD_VARIABLE = "SWIFTIMGFS_READY_FD"
+
+
+class NobodyWaitsError(errors.MountError):
+    """Who started this mount has ended before it served, and so wants it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,17 @@ def leave_process_group() -> None:
 
 
 def tell_parent(message: str) -> bool:
-    """Tell who started us that we serve, or why not; return whether somebody listens."""
+    """Tell who started us that we serve, or why not; return whether somebody listens.
+
+    Raises:
+        NobodyWaitsError: Who started us did, and has ended: as by a SIGTERM.
+    """
     number = os.environ.pop(READY_FD_VARIABLE, "")
     if not number.isdigit():
         return False
-    with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
-        pipe.write(message + "\n")
+    try:
+        with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
+            pipe.write(message + "\n")
+    except BrokenPipeError as exc:
+        raise NobodyWaitsError("the command that asked for the mount has ended") from exc
     return True

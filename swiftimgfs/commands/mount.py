@@ -25,6 +25,7 @@ from swiftimgfs.mount import run_mount
 from swiftimgfs.mount_process import (
     READY,
     READY_FD_VARIABLE,
+    NobodyWaitsError,
     forbid_core_dumps,
     leave_process_group,
     start_mount,
@@ -54,7 +55,8 @@ example:
 
 Without --foreground the command returns when the mount serves; its log is then in log_file,
 by default ~/.local/state/swiftimgfs/<mount point>.log. Look at it with swiftimgfs status, unmount
-it with swiftimgfs umount MOUNTPOINT.
+it with swiftimgfs umount MOUNTPOINT. A command that is ended before that (Ctrl-C, SIGTERM) leaves
+no mount.
 
 Exit status: 0 when it serves (with --foreground: when it was unmounted), 1 when Keystone, Swift
 or this host said no, 2 when what was asked for cannot be understood.
@@ -124,6 +126,10 @@ def _run_here(config: Config, *, is_debug: bool) -> int:
         log.warning("%s", warning)
     try:
         run_mount(config, lambda warning: _serving(config, warning))
+    except NobodyWaitsError as failure:
+        # A command that was ended has mounted nothing, whatever it had begun.
+        log.warning("unmounted before it served reason=%s", failure)
+        return EXIT_FAILED
     except errors.SwiftImgFsError as failure:
         log.debug("mount failed", exc_info=failure)
         return give_up(failure)

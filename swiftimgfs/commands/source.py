@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
-from swiftimgfs.mount_process import tell_parent
+from swiftimgfs.mount_process import NobodyWaitsError, tell_parent
 from swiftimgfs.store.login import KEY_VARIABLE, missing_key
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from swiftimgfs.config.source import Source
+
+log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1  # the cloud or this host said no
 EXIT_USAGE = 2  # what was asked for cannot be understood
@@ -80,7 +83,12 @@ def with_key(source: Source, environ: Mapping[str, str]) -> Mapping[str, str]:
 def give_up(failure: errors.SwiftImgFsError) -> int:
     """Say in one line what went wrong, to who started us; return the exit status."""
     message = printable(" ".join(str(failure).split()))
-    if not tell_parent(message):
+    try:
+        is_told = tell_parent(message)
+    except NobodyWaitsError:
+        log.error("not mounted reason=%s", message)  # noqa: TRY400  # a reason, and no defect
+        is_told = False
+    if not is_told:
         print(f"swiftimgfs: {message}", file=sys.stderr)  # noqa: T201
     return EXIT_USAGE if isinstance(failure, errors.ConfigError) else EXIT_FAILED
 

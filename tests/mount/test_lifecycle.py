@@ -12,8 +12,10 @@ import pytest
 
 from swiftimgfs.mount_process import start_mount
 from tests.support.attributes import FACTS, attribute
-from tests.support.commands import done_by
+from tests.support.commands import PROGRAM, done_by, environ_with
+from tests.support.fault_control import Fault
 from tests.support.mounts import Mounted, mounted
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,6 +224,29 @@ def test_a_signal_unmounts_cleanly(
 
     assert status == 0
     assert not os.path.ismount(mountpoint)
+
+
+@pytest.mark.parametrize("status", [None, 403], ids=["would serve", "refused"])
+def test_a_command_that_is_ended_while_it_mounts_leaves_no_mount(
+    swift: FaultySwift, mountpoint: Path, container: str, status: int | None
+) -> None:
+    log = mountpoint.parent / "log"
+    arguments = ["mount", f"env:{container}", str(mountpoint), "-o", f"log_file={log}"]
+    swift.control.inject(Fault(method="HEAD", target=f"/{container}$", delay=2, status=status))
+    environ = environ_with(swift.swift.environ())
+    with subprocess.Popen([*PROGRAM, *arguments], env=environ) as command:
+        wait_for(
+            lambda: any(
+                r.method == "HEAD" and container in r.path for r in swift.control.journal()
+            )
+        )
+        command.terminate()
+
+    told = "reason=HEAD" if status else "reason=the command that asked for the mount has ended"
+    wait_for(lambda: told in log.read_text())
+    assert not os.path.ismount(mountpoint)
+    assert "Traceback" not in log.read_text()
+    assert "defect" not in log.read_text()
 
 
 def test_a_signal_in_the_middle_of_a_copy_stores_no_part_of_it(
