@@ -208,6 +208,50 @@ async def test_a_manifest_in_a_manifest_is_read_as_swift_reads_it(store, pool, c
     assert set(image.parts) == {("segs", "inner"), *(("segs", f"n/{n}") for n in range(3))}
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 2999), (990, 2010)])
+async def test_a_manifest_in_a_manifest_that_is_gone_is_a_segment_of_its_size(
+    store, client, start, end
+):
+    for number in range(3):
+        client.put_object("segs", f"n/{number}", BODY[:1000])
+    put_raw_manifest(client, "segs", "inner", [{"path": f"/segs/n/{n}"} for n in range(3)])
+    rows = [{"path": "/segs/inner", "range": f"{start}-{end}"}, {"path": "/segs/n/1"}]
+    put_raw_manifest(client, "c", "outer", rows)
+    client.delete_object("segs", "inner")
+
+    image = await store.resolve(await store.head_image("c", "outer"))
+
+    lost, rest = image.layout.extents
+    assert (lost.size, lost.source.start, lost.source.object) == (
+        end + 1 - start,
+        start,
+        "inner",
+    )
+    assert (rest.size, rest.source.object) == (1000, "n/1")
+    assert image.parts == (("segs", "inner"), ("segs", "n/1"))
+    assert image.lost == (("segs", "inner"),)
+
+
+async def test_a_manifest_that_a_dlo_lists_and_that_is_gone_is_a_segment(
+    store, client, monkeypatch: pytest.MonkeyPatch
+):
+    put_dlo(client, 2)
+    put_raw_manifest(client, "segs", "d o/9", [{"path": "/segs/d o/1"}])
+
+    async def gone(container: str, name: str):
+        raise errors.NotFoundError(f"{container}/{name}")
+
+    monkeypatch.setattr(store, "slo_rows", gone)
+    image = await store.resolve(await store.head_image("c", "dlo"))
+
+    assert [(e.size, e.source.object) for e in image.layout.extents] == [
+        (10, "d o/0"),
+        (10, "d o/1"),
+        (10, "d o/9"),
+    ]
+    assert image.lost == (("segs", "d o/9"),)
+
+
 async def test_an_image_whose_manifest_is_gone_is_not_found(store):
     segments = await put_segments(store, BODY)
     info = await store.put_manifest("c", "slo", segments, {})
