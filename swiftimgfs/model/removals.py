@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 from swiftimgfs import errors
 from swiftimgfs.model.followers import given_up_when_refused
-from swiftimgfs.store.large_objects import Segment
-from swiftimgfs.writing.doomed import Doomed, Version
+from swiftimgfs.store.records import Manifest
+from swiftimgfs.writing.doomed import Doomed
 from swiftimgfs.writing.named_by import anchor_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from swiftimgfs.model.changes import Changes
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.versions import Versions
     from swiftimgfs.store.image_store import ImageStore, StoredImage
-    from swiftimgfs.writing.hooks import JournalEntry, ObjectName
+    from swiftimgfs.store.large_objects import Segment
+    from swiftimgfs.writing.doomed import Version
+    from swiftimgfs.writing.hooks import JournalEntry
     from swiftimgfs.writing.parts import WriteParts
 
 log = logging.getLogger(__name__)
@@ -57,28 +59,21 @@ class Removals:
         inode: Inode | None,
         image: StoredImage,
         entry: JournalEntry | None,
-        successor: StoredImage | None,
+        successor: Version | None,
     ) -> None:
         """Delete what an image was made of whose name another one has now, `successor`."""
-        version = None
-        if successor is not None and image.parts:
-            version = await self._version_of(successor)
-        await self._discard(inode, image, entry, version)
+        await self._discard(inode, image, entry, successor)
 
-    async def _version_of(self, image: StoredImage) -> Version | None:
-        """Return an image as a manifest that can be stored again; None for any other."""
-        info = image.info
-        if info.dlo is not None:
-            return Version(image)
-        if info.manifest is None or not image.parts:
-            return None
+    async def rows_of(self, inode: Inode) -> Sequence[Segment | bytes]:
+        """Return what an SLO's manifest names; nothing of any other image, or when it fails."""
+        info = inode.info
+        if info is None or info.manifest is not Manifest.SLO:
+            return ()
         try:
-            rows = await self._store.slo_rows(info.container, info.name)
+            return await self._store.slo_rows(info.container, info.name)
         except errors.SwiftImgFsError as failure:
-            log.info("not looked at again image=%s/%s reason=%s", *_place(image), failure)
-            return None
-        segments = [row for row in rows if isinstance(row, Segment)]
-        return Version(image, segments) if len(segments) == len(rows) else None
+            log.info("not looked at again image=%s reason=%s", inode.path, failure)
+            return ()
 
     async def hurry(self, container: str) -> None:
         """Return after nothing is left in a container that has no images any more."""
@@ -110,14 +105,11 @@ class Removals:
     ) -> None:
         """Delete what an image was made of, once nobody who has `inode` open reads it."""
         anchor = anchor_of(image.parts)
-        doomed = Doomed(image.parts, entry, _place(image), anchor, is_removed, successor)
+        place = image.info.container, image.info.name
+        doomed = Doomed(image.parts, entry, place, anchor, is_removed, successor)
         self._changes.doomed(doomed)
         current = self._versions.current.get(inode) if inode else None
         if current is not None and current.handles:
             current.doomed.append(doomed)
         else:
             await self._writing.garbage.discard(doomed)
-
-
-def _place(image: StoredImage) -> ObjectName:
-    return image.info.container, image.info.name

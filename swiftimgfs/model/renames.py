@@ -17,6 +17,7 @@ from swiftimgfs.model.inodes import Kind
 from swiftimgfs.model.moving import move
 from swiftimgfs.model.names import containers_of
 from swiftimgfs.model.paths import StorePath, check_storable, existing_component_of
+from swiftimgfs.writing.doomed import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.inodes import Inode
     from swiftimgfs.model.names import Names
     from swiftimgfs.store.image_store import StoredImage
+    from swiftimgfs.writing.doomed import Version
     from swiftimgfs.writing.hooks import JournalEntry
 
 log = logging.getLogger(__name__)
@@ -100,21 +102,30 @@ class Renames:
             names.inodes.rename(inode, parent, target.component, target)
             return
         replaced = await self._without_shared_parts(replaced, inode, target)
-        moved: StoredImage | None = None
+        successor: Version | None = None
         async with files.removals.removing(replaced) as entry:
             if files.followers.retarget(inode, target):  # not in Swift under any name yet
                 names.directories.changes.removed(source, None)
                 in_use = {source.container}  # its segments go beside it
             else:
-                moved = await move(names, source, target, inode, is_free=replaced is None)
-                inode.see(moved.info)
+                moved, successor = await self._moved(inode, target, replaced)
                 in_use = containers_of(moved)
         names.inodes.rename(inode, parent, target.component, target)
         left = {source.container}
         if replaced is not None:
-            await self._replace(other, replaced, target, entry, moved)
+            await self._replace(other, replaced, target, entry, successor)
             left |= containers_of(replaced)
         await names.leave(inode, left - in_use)
+
+    async def _moved(
+        self, inode: Inode, target: StorePath, replaced: StoredImage | None
+    ) -> tuple[StoredImage, Version | None]:
+        """Move an image; return it, and how it is stored again if it loses its new name."""
+        names, is_over_large = self._names, replaced is not None and replaced.parts
+        rows = await names.files.removals.rows_of(inode) if is_over_large else ()
+        moved = await move(names, inode.path, target, inode, is_free=replaced is None)
+        inode.see(moved.info)
+        return moved, version_of(moved, rows)
 
     async def _image_in_the_way(
         self, parent: Inode, target: StorePath, *, may_replace: bool
@@ -159,7 +170,7 @@ class Renames:
         replaced: StoredImage,
         target: StorePath,
         entry: JournalEntry | None,
-        moved: StoredImage | None,
+        successor: Version | None,
     ) -> None:
         """Delete what an image was made of that `target` replaced, at another place itself too."""
         info, names = replaced.info, self._names
@@ -167,7 +178,7 @@ class Renames:
             with contextlib.suppress(errors.NotFoundError):
                 await names.store.delete_object(info.container, info.name)
             names.directories.changes.removed(StorePath(info.container, info.name), info)
-        await names.files.removals.replaced(inode, replaced, entry, moved)
+        await names.files.removals.replaced(inode, replaced, entry, successor)
 
     # ── directories ────────────────────────────────────────────────────────────────────
 

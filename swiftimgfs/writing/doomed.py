@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from swiftimgfs import errors
+from swiftimgfs.store.large_objects import Segment, slo_etag
 from swiftimgfs.store.metadata import carried
 from swiftimgfs.writing.deletion import delete_objects
 from swiftimgfs.writing.named_by import named_by, note_named_by
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from swiftimgfs.store.image_store import ImageStore, StoredImage
-    from swiftimgfs.store.large_objects import Segment
     from swiftimgfs.writing.deletion import ObjectName
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,17 @@ class Version:
 
     image: StoredImage
     rows: Sequence[Segment] = ()
+
+
+def version_of(image: StoredImage, rows: Sequence[Segment | bytes]) -> Version | None:
+    """Return an image with what its manifest names; None unless it can be stored again."""
+    if image.info.dlo is not None:
+        return Version(image)
+    segments = [row for row in rows if isinstance(row, Segment)]
+    is_whole = segments and len(segments) == len(rows)
+    return (
+        Version(image, segments) if is_whole and slo_etag(segments) == image.info.etag else None
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
