@@ -253,11 +253,20 @@ def test_there_are_no_directories_among_images():
         images_view(FakeStore()).check_may_have_directories(ROOT)
 
 
-async def test_a_container_of_one_image_goes_with_it_and_its_segment_container():
-    store = FakeStore(glance=[], glance_ab=[], glance_ab_segments=[], other=[])
-    store.segment_containers.add("glance_ab_segments")
+async def nothing_waits(_container):
+    await trio.lowlevel.checkpoint()
 
-    await images_view(store, is_multi_tenant=True).left(["glance_ab", "glance", "other"])
+
+async def test_a_container_of_one_image_goes_with_it_and_its_segment_container():
+    store = FakeStore(glance=[], glance_ab=["doomed"], glance_ab_segments=[], other=[])
+    store.segment_containers.add("glance_ab_segments")
+    view = images_view(store, is_multi_tenant=True)
+
+    async def delete_what_waits(container):
+        await trio.lowlevel.checkpoint()
+        store.containers[container].clear()
+
+    await view.left(["glance_ab", "glance", "other"], delete_what_waits)
 
     assert set(store.containers) == {"glance", "other"}
 
@@ -265,7 +274,7 @@ async def test_a_container_of_one_image_goes_with_it_and_its_segment_container()
 async def test_a_container_that_has_objects_is_kept():
     store = FakeStore(glance_ab=["x"])
 
-    await images_view(store, is_multi_tenant=True).left(["glance_ab"])
+    await images_view(store, is_multi_tenant=True).left(["glance_ab"], nothing_waits)
 
     assert store.asked == []
 
@@ -279,7 +288,7 @@ async def test_a_container_that_swift_takes_for_full_is_kept(autojump_clock):
         return SimpleNamespace(has_any=False)  # the listing is ahead of what DELETE looks at
 
     store.list_page = empty
-    await view.left(["glance_ab"])
+    await view.left(["glance_ab"], nothing_waits)
 
     assert "glance_ab" in store.containers
 
@@ -287,6 +296,6 @@ async def test_a_container_that_swift_takes_for_full_is_kept(autojump_clock):
 async def test_containers_that_images_share_are_kept():
     store = FakeStore(glance=[], glance_ab=[])
 
-    await images_view(store, seed=2).left(["glance_ab", "glance"])
+    await images_view(store, seed=2).left(["glance_ab", "glance"], nothing_waits)
 
     assert set(store.containers) == {"glance", "glance_ab"}
