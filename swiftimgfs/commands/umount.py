@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from swiftimgfs.model.activity import ImageActivity
 
 BETWEEN_TRIES: Final = 0.5  # seconds
+LETTING_GO_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 2.0  # for a mount to say that it is dead
 LEAVING_SECONDS: Final = 90.0  # longer than a mount takes to keep what it has
 DEAD: Final = {errno.ENOTCONN, errno.ECONNABORTED}
@@ -184,11 +185,17 @@ class _Leaving:
         return ask(self._entry, self._directories)
 
     def _unmount(self, process: int | None) -> None:
-        """Unmount as soon as what keeps it in use is only what is being stored."""
+        """Unmount as soon as what keeps it in use is only what is being stored.
+
+        Whoever has closed that has a moment to let go of it when it is stored.
+        """
+        patience = 0.0
         while problem := _fusermount_problem(self._entry.mountpoint, "-u"):
             report = self._ask().report
             storing = [i for i in report.images if i.is_waited_for] if report else []
-            if BUSY not in problem or not storing:
+            if storing:
+                patience = time.monotonic() + LETTING_GO_SECONDS
+            if BUSY not in problem or time.monotonic() > patience:
                 raise errors.MountError(self._why_not(problem, report.images if report else ()))
             self._show(storing)
             if process is not None and _has_ended(process, BETWEEN_TRIES):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.edited import objects
 from tests.support.fault_control import Fault
 from tests.support.hosts import (
     NEW,
@@ -21,6 +22,7 @@ from tests.support.hosts import (
     put_manifest,
 )
 from tests.support.mounts import Mounted, mounted
+from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,12 +179,13 @@ class TestEdits:
 
     @pytest.fixture
     def failed(
-        self, host: Host, container: str, old: bytes, there: Mounted
+        self, swift: FaultySwift, host: Host, container: str, old: bytes, there: Mounted
     ) -> dict[str, object]:
-        """An image in which somebody has changed 3 bytes, while another changed others."""
+        """An image in which somebody has changed 3 bytes, while another replaced all of it."""
         with host.mounted() as running:
             path = running.path / container / "x"
             path.write_bytes(old)
+            before = objects(swift, f"{container}_segments")
             image = path.open("r+b", buffering=0)
             image.seek(100)
             image.write(b"ed.")
@@ -190,6 +193,7 @@ class TestEdits:
             with pytest.raises(OSError, match="Stale"):
                 image.close()
             host.wait_until_one_is_kept()
+            wait_for(lambda: not {*before} & {*objects(swift, f"{container}_segments")})
         (upload,) = host.status()
         assert "changed by somebody else" in str(upload["reason"])
         return upload
