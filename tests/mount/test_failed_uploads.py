@@ -25,6 +25,7 @@ from tests.support.mounts import Mounted, mounted
 from tests.support.stored import wait_for
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -169,6 +170,14 @@ class TestFailed:
         assert body_of(client, container) == NEW
 
 
+def begun_edit(path: Path) -> io.FileIO:
+    """Store a large image, and change its first bytes with no close yet."""
+    path.write_bytes(OLD)
+    image = path.open("r+b", buffering=0)
+    image.write(b"ed.")
+    return image
+
+
 class TestEdits:
     """Edits in place that failed because somebody else had replaced the image."""
 
@@ -238,10 +247,7 @@ class TestEdits:
         self, host: Host, container: str, client, tmp_path: Path
     ) -> None:
         with host.mounted() as running:
-            path = running.path / container / "x"
-            path.write_bytes(OLD)
-            image = path.open("r+b", buffering=0)
-            image.write(b"ed.")
+            image = begun_edit(running.path / container / "x")
             client.put_object(container, "x", b"theirs")
             with pytest.raises(OSError, match="Stale"):
                 image.close()
@@ -261,10 +267,7 @@ class TestEdits:
         self, host: Host, container: str, client
     ) -> None:
         with host.mounted() as running:
-            path = running.path / container / "x"
-            path.write_bytes(OLD)
-            image = path.open("r+b", buffering=0)
-            image.write(b"ed.")
+            image = begun_edit(running.path / container / "x")
             raw = "multipart-manifest=get&format=raw"
             rows = client.get_object(container, "x", query_string=raw)[1]
             client.put_object(container, "y", rows, query_string="multipart-manifest=put")
